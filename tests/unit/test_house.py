@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import pytest
 
 from tests.support.leaks import left_behind, settled, take_stock
+from tests.support.oldest import OLDEST, imported_modules, module_name, oldest_interpreter, worker_files
 
 
 @contextmanager
@@ -57,3 +60,29 @@ def test_what_a_test_leaves_behind_is_named_until_it_is_gone(
         left = [str(thing) for thing in left_behind(before, take_stock())]
         assert any(line.startswith(name) for line in left), left
     assert settled(before) == []
+
+
+@pytest.mark.parametrize("file", worker_files(), ids=module_name)
+def test_the_workers_files_are_written_for_the_oldest_python(file: Path) -> None:
+    ast.parse(file.read_text(encoding="utf-8"), feature_version=OLDEST)
+
+
+@pytest.mark.parametrize("file", worker_files(), ids=module_name)
+def test_the_workers_files_import_the_standard_library_and_each_other_alone(file: Path) -> None:
+    ours = {module_name(file) for file in worker_files()} - {"wetlands_rx"}
+    strangers = {
+        module
+        for module in imported_modules(file)
+        if module not in ours and module.partition(".")[0] not in sys.stdlib_module_names
+    }
+    assert not strangers
+
+
+def test_the_workers_files_load_in_the_oldest_python_here() -> None:
+    interpreter, version = oldest_interpreter()
+    names = [module_name(file) for file in worker_files()]
+    root = str(worker_files()[0].parents[1])
+    program = "import importlib, sys; sys.path.insert(0, sys.argv[1]); list(map(importlib.import_module, sys.argv[2:]))"
+    command = [interpreter, "-I", "-B", "-W", "error", "-c", program, root, *names]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, f"Python {version}: {answer.stderr}"
