@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -86,3 +87,33 @@ def test_the_workers_files_load_in_the_oldest_python_here() -> None:
     command = [interpreter, "-I", "-B", "-W", "error", "-c", program, root, *names]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, f"Python {version}: {answer.stderr}"
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page can be linked by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["python -m pip install . && wetlands-rx demo", 'python -m pip install -e ".[test]" && python -m pytest'],
+)
+def test_the_first_screen_of_the_readme_gives_the_two_commands(command: str) -> None:
+    first_screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:12]
+    assert f"$ {command}" in first_screen

@@ -1,0 +1,90 @@
+"""Read by the type checkers, never run: the type of a result goes with its task, whatever form the task takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+from reactivex import Observable
+from reactivex import operators as ops
+
+from wetlands_rx import ExecutionException, Task, TaskEvent, TaskEventType, TaskList, TaskStatus
+from wetlands_rx.external_environment import ExternalEnvironment
+
+Image = NDArray[np.float64]
+
+
+def submitted_work_takes_the_type_it_is_given(env: ExternalEnvironment, image: Image) -> Image:
+    task: Task[Image] = env.submit("segment.py", "segment", args=(image,))
+    assert_type(task.start(), Task[Image])
+    assert_type(task.wait_for(timeout=1.5), Task[Image])
+    return task.wait_for().result
+
+
+def what_environments_return(env: ExternalEnvironment) -> None:
+    assert_type(env.submit("segment.py", "segment"), Task[Any])
+    assert_type(env.submit_script("train.py", ("--fast",)), Task[None])
+    assert_type(env.map("segment.py", "segment", range(3), ordered=False), Iterator[Any])
+    assert_type(env.map_tasks("segment.py", "segment", range(3)), TaskList[Any])
+    as_specified: list[Task[Any]] = env.map_tasks("segment.py", "segment", range(3))
+    assert_type(as_specified[0].status, TaskStatus)
+
+
+def state_of_a_task(task: Task[int]) -> None:
+    assert_type(task.result, int)
+    assert_type(task.progress, float | None)
+    assert_type(task.traceback, list[str] | None)
+    assert_type(task.exception, ExecutionException | None)
+    assert_type(task.outputs, dict[str, Any])
+    message: str | None = task.error
+    del message
+
+
+def as_a_future(task: Task[int]) -> int:
+    future: Future[int] = task.future
+    return future.result(timeout=10)
+
+
+async def awaited(task: Task[int]) -> int:
+    assert_type(await task, int)
+    async with task as entered:
+        assert_type(entered, Task[int])
+    events: AsyncIterator[TaskEvent[int]] = task.events()
+    async for event in events:
+        assert_type(event.task, Task[int])
+        assert_type(event.type, TaskEventType)
+    return await task
+
+
+def as_a_context(task: Task[int]) -> None:
+    with task as entered:
+        assert_type(entered.wait_for().result, int)
+
+
+def as_a_stream(task: Task[int]) -> Observable[int]:
+    source: Observable[TaskEvent[int]] = task
+    source.subscribe(on_next=heard)
+    done: Observable[TaskEvent[int]] = task.pipe(ops.filter(is_done))
+    results: Observable[int] = task.pipe(ops.filter(is_done), ops.map(result_of))
+    assert_type(done.pipe(ops.map(result_of)), Observable[int])
+    return results
+
+
+def listened_to(task: Task[int]) -> None:
+    assert_type(task.listen(heard), Task[int])
+    task.remove_listener(heard)
+
+
+def is_done(event: TaskEvent[int]) -> bool:
+    return event.type is TaskEventType.COMPLETION
+
+
+def result_of(event: TaskEvent[int]) -> int:
+    return event.task.result
+
+
+def heard(event: TaskEvent[int]) -> None:
+    assert_type(event.message, str | None)
