@@ -26,6 +26,7 @@ def submitted_work_takes_the_type_it_is_given(env: ExternalEnvironment, image: I
 
 def what_environments_return(env: ExternalEnvironment) -> None:
     assert_type(env.submit("segment.py", "segment"), Task[Any])
+    assert_type(env.submit(is_done, args=(1,)), Task[bool])
     assert_type(env.submit_script("train.py", ("--fast",)), Task[None])
     assert_type(env.map("segment.py", "segment", range(3), ordered=False), Iterator[Any])
     assert_type(env.map_tasks("segment.py", "segment", range(3)), TaskList[Any])
