@@ -1,0 +1,336 @@
+"""Carries out what dispatch decides, and replaces lost workers.
+
+Locks: one, around the decisions. It is never held while anything is sent, posted or waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from wetlands_rx._pool.dispatch import Dispatch, Send
+from wetlands_rx._pool.restarts import Restarts
+from wetlands_rx._streams.delivery import Delivery, Mailbox
+from wetlands_rx._task.call import Call, id_base
+from wetlands_rx._task.lifecycle import EnvironmentExited, PoolBroken, WorkerLost
+from wetlands_rx._wire.messages import Logged
+from wetlands_rx._worker.process import OnLine, WorkerProcess
+from wetlands_rx._worker.runtime import Runtime
+from wetlands_rx._worker.worker import Handover, Worker
+from wetlands_rx.exceptions import (
+    NotLaunchedError,
+    WorkerDiedError,
+    WorkerPoolBroken,
+    WorkerStartError,
+    describe_exit,
+)
+from wetlands_rx.logger import LogContext, log, logger
+
+_EXIT_GRACE_S = 1.0
+_KILL_GRACE_S = 5.0
+_MOST_LINES = 10_000
+"""Printed lines beyond this many that no handler has taken yet are dropped, so that output costs no memory."""
+_LogItem = tuple[int, str, LogContext]
+
+
+class _State(Enum):
+    STARTING = "starting"
+    SERVING = "serving"
+    BROKEN = "broken"
+    CLOSED = "closed"
+
+
+class PoolCounts(NamedTuple):
+    """A pool at one moment."""
+
+    workers: int
+    idle: int
+    busy: int
+    queued: int
+
+
+class Pool:
+    """The workers of one environment; runs calls (it is a `Runner`).
+
+    Args:
+        environment: The environment's name.
+        start_process: Starts the process of the worker with this index; its printed lines go to the function given.
+        runtime: The threads to deliver and to watch with.
+    """
+
+    def __init__(
+        self, environment: str, start_process: Callable[[int, OnLine], WorkerProcess], runtime: Runtime
+    ) -> None:
+        self._environment = environment
+        self._start_process = start_process
+        self._runtime = runtime
+        self._lock = threading.Lock()  # guards the fields below
+        self._dispatch: Dispatch[Call] = Dispatch()
+        self._restarts = Restarts()
+        self._workers: dict[int, Worker] = {}
+        self._ending: list[Worker] = []
+        self._state = _State.STARTING
+        self._cause: WorkerStartError | WorkerDiedError | None = None
+        self._missing = 0
+        self._launched = threading.Event()
+        self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery, lambda: None)
+
+    # --- launching and ending; the caller's threads
+
+    def launch(self, count: int, timeout: float) -> None:
+        """Start the workers, all at once, and wait until each is ready.
+
+        Args:
+            count: How many.
+            timeout: In seconds, for all together.
+        Raises:
+            WorkerStartError: one did not start; none is left.
+        """
+        self._missing = count
+        try:
+            for index in range(count):
+                self._spawn(index)
+            if not self._launched.wait(timeout):
+                with self._lock:
+                    late = next(worker for worker in self._workers.values() if not worker.ready)
+                    self._cause = WorkerStartError(
+                        self._name(late.index), f"no answer after {timeout:g} s", late.stderr_tail
+                    )
+            if self._cause is not None:
+                raise self._cause
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def close(self, grace: float = _EXIT_GRACE_S) -> None:
+        """End all: what waits is canceled at once, what runs is asked to stop and killed after `grace` seconds."""
+        with self._lock:
+            if self._state is _State.CLOSED:
+                return
+            self._state = _State.CLOSED
+            calls = self._dispatch.drained()
+            workers = list(self._workers.values())
+        for call in calls:
+            call.post(EnvironmentExited())
+        for worker in workers:
+            worker.ask_exit()
+        deadline = time.monotonic() + grace
+        for worker in workers:
+            if not worker.wait(deadline - time.monotonic()):
+                worker.kill()
+        deadline = time.monotonic() + _KILL_GRACE_S
+        with self._lock:
+            workers += self._ending
+        for worker in workers:
+            worker.join(deadline - time.monotonic())
+
+    # --- running calls (Runner); any thread
+
+    @property
+    def delivery(self) -> Delivery:
+        """The threads that call listeners."""
+        return self._runtime.delivery
+
+    def start(self, call: Call) -> None:
+        """Give a call to an idle worker, or queue it.
+
+        Raises:
+            NotLaunchedError: the pool has been closed.
+            WorkerPoolBroken: its workers keep dying.
+        """
+        with self._lock:
+            if self._state is not _State.SERVING:
+                raise self._refusal()
+            send = self._dispatch.submitted(call)
+            worker = self._workers[send.worker] if send is not None else None
+        if worker is not None:
+            self._hand_over(call, worker)
+
+    def withdraw(self, call: Call) -> bool:
+        """Take back a call that no worker has yet."""
+        with self._lock:
+            return self._dispatch.withdrawn(call)
+
+    def ask_cancel(self, call: Call) -> None:
+        """Ask the function to stop."""
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.cancel(call)
+
+    # --- looking
+
+    def counts(self) -> PoolCounts:
+        """How many workers and calls there are now."""
+        with self._lock:
+            idle = self._dispatch.idle
+            return PoolCounts(len(self._workers), idle, len(self._workers) - idle, self._dispatch.queued)
+
+    def workers(self) -> list[Worker]:
+        """The workers of this moment, by index."""
+        with self._lock:
+            return [self._workers[index] for index in sorted(self._workers)]
+
+    @property
+    def broken(self) -> bool:
+        """True when the workers kept dying and the pool was given up."""
+        return self._state is _State.BROKEN
+
+    def _refusal(self) -> NotLaunchedError | WorkerPoolBroken:
+        if self._state is _State.BROKEN:
+            return WorkerPoolBroken(self._environment, str(self._cause))
+        return NotLaunchedError(self._environment, exited=self._state is _State.CLOSED)
+
+    # --- what workers tell (WorkerOwner); their reader threads
+
+    def on_ready(self, worker: Worker) -> None:
+        """A worker has said hello."""
+        with self._lock:
+            self._restarts.started()
+            if self._state is _State.STARTING:
+                self._missing -= 1
+                if self._missing == 0:
+                    self._state = _State.SERVING
+                    self._launched.set()
+            send = self._dispatch.joined(worker.index)
+        if send is not None:
+            self._hand_over(send.call, worker)
+
+    def on_freed(self, worker: Worker) -> None:
+        """A worker has answered a call."""
+        with self._lock:
+            self._restarts.served()
+            send = self._dispatch.freed(worker.index)
+        if send is not None:
+            self._hand_over(send.call, worker)
+
+    def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
+        """A function has logged; handlers are the user's code, so a delivery thread calls them."""
+        context = LogContext(
+            log_source="execution",
+            env_name=self._environment,
+            call_target=call.target,
+            worker_index=worker.index,
+        )
+        self._logs.post((record.level, record.text, context))
+
+    def on_line(self, index: int, stream: str, line: str) -> None:
+        """A worker has printed a line. On the supervisor's thread."""
+        if not logger.isEnabledFor(logging.INFO) or self._logs.pending >= _MOST_LINES:
+            return  # nobody reads it, or not fast enough
+        context = LogContext(log_source="execution", env_name=self._environment, worker_index=index, stream=stream)
+        with self._lock:
+            worker = self._workers.get(index)
+        for call in worker.held if worker is not None else ():
+            context["call_target"] = call.target
+        self._logs.post((logging.INFO, line, context))
+
+    def on_lost(self, worker: Worker, held: list[Call]) -> None:
+        """A worker's process has ended, for whatever reason."""
+        refused: list[Call] = []
+        delay = None
+        with self._lock:
+            if self._workers.get(worker.index) is not worker:
+                return
+            del self._workers[worker.index]
+            self._ending = [other for other in self._ending if other.connection.thread.is_alive()] + [worker]
+            self._dispatch.lost(worker.index)
+            before = self._state
+            if before is _State.STARTING:
+                self._cause = self._cause or self._start_error(worker)
+            elif before is _State.SERVING:
+                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(held))
+                if delay is None:
+                    self._state, self._cause = _State.BROKEN, self._start_error(worker)
+                    refused = self._dispatch.drained()
+        self._launched.set()
+        for call in held:
+            self._fail(call, worker)
+        self._refuse(refused)
+        if delay == 0.0:
+            self._respawn(worker.index)
+        elif delay is not None:
+            self._runtime.supervisor.call_later(delay, lambda: self._respawn(worker.index))
+
+    # --- inside
+
+    def _hand_over(self, call: Call, worker: Worker) -> None:
+        handover = worker.run(call)
+        if handover is Handover.LOST:
+            self._fail(call, worker)
+        elif handover is Handover.REFUSED:  # it has not run: another worker gets it
+            try:
+                self.start(call)
+            except (NotLaunchedError, WorkerPoolBroken) as error:
+                call.post(EnvironmentExited() if isinstance(error, NotLaunchedError) else PoolBroken(error))
+
+    def _fail(self, call: Call, worker: Worker) -> None:
+        if self._state is _State.CLOSED:
+            call.post(EnvironmentExited())
+            return
+        death = worker.death
+        assert death is not None  # it is set before anybody is told
+        died = WorkerDiedError(str(worker.info), death.exit_code, death.signal, death.stderr_tail, call.target)
+        died.__cause__ = worker.error
+        call.post(WorkerLost(died))
+
+    def _refuse(self, calls: list[Call]) -> None:
+        if self._state is not _State.BROKEN:
+            return
+        broken = WorkerPoolBroken(self._environment, str(self._cause))
+        for call in calls:
+            call.post(PoolBroken(broken))
+        for worker in self.workers():
+            worker.ask_exit()
+
+    def _spawn(self, index: int) -> None:
+        def on_line(stream: str, line: str) -> None:
+            self.on_line(index, stream, line)
+
+        try:
+            worker = Worker(self._environment, index, lambda: self._start_process(index, on_line), self)
+        except OSError as error:
+            raise WorkerStartError(self._name(index), str(error)) from error
+        with self._lock:
+            closed = self._state in (_State.CLOSED, _State.BROKEN)
+            if not closed:
+                self._workers[index] = worker
+        worker.start(id_base())
+        if closed:
+            worker.kill()  # the end was asked for while it started
+
+    def _respawn(self, index: int) -> None:
+        with self._lock:
+            if self._state is not _State.SERVING:
+                return
+        try:
+            self._spawn(index)
+        except WorkerStartError as error:
+            self._give_up(error)
+
+    def _give_up(self, cause: WorkerStartError) -> None:
+        with self._lock:
+            if self._state is not _State.SERVING:
+                return
+            self._state, self._cause = _State.BROKEN, cause
+            refused = self._dispatch.drained()
+        self._refuse(refused)
+
+    def _name(self, index: int) -> str:
+        return f"environment {self._environment}, worker {index}"
+
+    def _start_error(self, worker: Worker) -> WorkerStartError:
+        death = worker.death
+        if worker.error is not None:
+            how = str(worker.error)
+        else:
+            how = f"its process {describe_exit(death.exit_code, death.signal) if death is not None else 'ended'}"
+        return WorkerStartError(self._name(worker.index), how, death.stderr_tail if death is not None else ())
+
+    def _log(self, item: _LogItem, number: int) -> None:
+        level, text, context = item
+        log(level, text, context)

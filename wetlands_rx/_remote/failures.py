@@ -1,0 +1,45 @@
+"""Turn an exception of the user's code into text that crosses to a caller which lacks its class."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import List, NamedTuple, Optional, Tuple
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Failure(NamedTuple):
+    """An exception in words: one line, the traceback's lines, the dotted name of the class."""
+
+    error: str
+    traceback: Tuple[str, ...]
+    remote_type: str
+
+
+def describe(exception: BaseException) -> Failure:
+    """Describe an exception, with its causes, notes and groups as the traceback module prints them.
+
+    Frames of the library above the user's code are left out. Survives a `__str__` that raises.
+    """
+    import traceback
+
+    kind = type(exception)
+    try:
+        text = str(exception)
+    except Exception:
+        text = "<its __str__ raised>"
+    error = "{}: {}".format(kind.__name__, text) if text else kind.__name__
+    try:
+        printed = traceback.format_exception(kind, exception, _users_part(exception.__traceback__))
+        lines: List[str] = "".join(printed).rstrip("\n").split("\n")
+    except Exception:  # a broken __cause__, __notes__ or __repr__ of the user's class
+        lines = [error]
+    return Failure(error, tuple(lines), "{}.{}".format(kind.__module__, kind.__qualname__))
+
+
+def _users_part(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
+    first = traceback
+    while first is not None and os.path.abspath(first.tb_frame.f_code.co_filename).startswith(_OURS + os.sep):
+        first = first.tb_next
+    return first if first is not None else traceback

@@ -1,0 +1,161 @@
+"""What a function in the worker sees of its task."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, TypeVar, Union
+
+from wetlands_rx._wire import codec
+from wetlands_rx.exceptions import SerializationError, TaskCanceled
+
+if TYPE_CHECKING:
+    from wetlands_rx._remote.channel import Channel
+
+_Item = TypeVar("_Item")
+Number = Union[int, float]
+INFO = 20
+"""`logging.INFO`, without importing logging into every worker."""
+
+
+def task_id(base: int, number: int) -> str:
+    """The public id of a task: a version 4 UUID that both sides derive from the task's number."""
+    import uuid  # 4 ms that most workers never need
+
+    return str(uuid.UUID(int=base ^ number))
+
+
+class RemoteTaskHandle:
+    """Given to a remote function whose signature names a parameter `task`. Safe from any thread of the worker.
+
+    After the function has ended, every call here is without effect.
+    """
+
+    __slots__ = ("_acknowledged", "_channel", "_ended", "_id_base", "_number")
+
+    def __init__(self, channel: Channel, number: int, id_base: int) -> None:
+        self._channel = channel
+        self._number = number
+        self._id_base = id_base
+        self._acknowledged = False
+        self._ended = False
+
+    @property
+    def id(self) -> str:
+        """The id that the caller sees as `Task.id`."""
+        return task_id(self._id_base, self._number)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """True once the caller asked this task to stop."""
+        return self._channel.is_canceled(self._number)
+
+    def update(
+        self,
+        message: Optional[str] = None,
+        *,
+        current: Optional[Number] = None,
+        maximum: Optional[Number] = None,
+    ) -> None:
+        """Report progress; the caller receives an UPDATE event. What is None keeps its last value.
+
+        Args:
+            message: One line for people.
+            current: How much is done, in units of the function's choice.
+            maximum: How much there is to do, in the same units.
+        Raises:
+            TypeError: `current` or `maximum` is not a number.
+        """
+        if not self._ended:
+            text = message if message is None or type(message) is str else str(message)
+            self._channel.send_update(self._number, text, _number(current), _number(maximum))
+
+    def set_output(self, key: str, value: Any) -> None:
+        """Publish an intermediate result; the caller finds it in `Task.outputs[key]`.
+
+        Args:
+            key: Its name.
+            value: Anything that can be pickled; copied before this returns.
+        Raises:
+            SerializationError: the value cannot be pickled.
+        """
+        if self._ended:
+            return
+        try:
+            parts = codec.encode_output(self._number, str(key), value)
+        except Exception as error:
+            raise SerializationError(
+                "output {!r} ({}) cannot be sent to the caller: {}: {}".format(
+                    key, type(value).__qualname__, type(error).__name__, error
+                )
+            ) from error
+        self._channel.send(parts)
+
+    def cancel(self) -> None:
+        """Acknowledge the cancel: the task becomes CANCELED as soon as the function returns or raises."""
+        self._acknowledged = True
+
+    def raise_if_canceled(self) -> None:
+        """Acknowledge and leave the function when the caller asked for it.
+
+        Raises:
+            TaskCanceled: the caller asked this task to stop.
+        """
+        if self.cancel_requested:
+            self.cancel()
+            raise TaskCanceled("the caller canceled this task")
+
+    def log(self, message: str, level: int = INFO) -> None:
+        """Send a record to the caller's logging, with environment, worker and task.
+
+        Args:
+            message: The text; never formatted with `%`.
+            level: A level of the `logging` module.
+        """
+        if not self._ended:
+            self._channel.send([codec.encode_log(self._number, int(level), str(message))])
+
+    def track(
+        self, iterable: Iterable[_Item], total: Optional[int] = None, message: Optional[str] = None
+    ) -> Iterator[_Item]:
+        """Yield the items, report each, and leave the function when the caller cancels.
+
+        Args:
+            iterable: What to go through.
+            total: How many items; by default its length, if it has one.
+            message: A line for people that goes with every report.
+        Raises:
+            TaskCanceled: the caller asked this task to stop.
+        """
+        if total is None:
+            total = operator.length_hint(iterable, 0) or None
+        done = 0
+        self.update(message, current=0, maximum=total)
+        for item in iterable:
+            self.raise_if_canceled()
+            yield item
+            done += 1
+            self.update(message, current=done, maximum=total)
+
+
+def _number(value: Any) -> Optional[Number]:
+    """Plain numbers cross as they are; numpy's would drag numpy into the caller's reader."""
+    if value is None or type(value) is int or type(value) is float:
+        return value  # type: ignore[no-any-return]
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError("progress must be a number or None, not {!r}".format(value)) from None
+
+
+def end(handle: RemoteTaskHandle) -> bool:
+    """Make a handle inert after its function ended.
+
+    Returns:
+        True when the function had acknowledged a cancel.
+    """
+    handle._ended = True  # pyright: ignore[reportPrivateUsage]
+    return handle._acknowledged  # pyright: ignore[reportPrivateUsage]

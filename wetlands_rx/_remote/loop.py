@@ -1,0 +1,143 @@
+"""Receive, run, answer: the life of a worker, on its main thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from types import CoroutineType
+from typing import Any, Callable, List, Optional, Tuple
+
+from wetlands_rx._remote.channel import Channel
+from wetlands_rx._remote.failures import Failure, describe
+from wetlands_rx._remote.handle import RemoteTaskHandle, end
+from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
+from wetlands_rx._remote.parent import die_with_parent
+from wetlands_rx._wire import codec
+from wetlands_rx._wire.frames import Buffer
+from wetlands_rx._wire.messages import CallFunction, Configure, Exit, RunScript
+from wetlands_rx.exceptions import SerializationError
+
+
+def serve(socket_fd: int, liveness_fd: int) -> None:
+    """Serve the caller until it says exit or is gone.
+
+    Args:
+        socket_fd: An inherited, connected stream socket.
+        liveness_fd: The read end of a pipe that closes when the caller ends.
+    """
+    die_with_parent(liveness_fd)
+    sock = socket.socket(fileno=socket_fd)
+    sock.set_inheritable(False)
+    channel = Channel(sock)
+    # A process that the user's code forks must not keep the pipe open after this one died.
+    os.register_at_fork(after_in_child=channel.close)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Optional[Callable[..., None]] = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True, errors="backslashreplace")
+    channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
+    try:
+        _Worker(channel).run()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the caller is gone: nobody to tell
+
+
+class _Worker:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._modules = ModuleLoader()
+        self._id_base = 0
+
+    def run(self) -> None:
+        while True:
+            message = self._channel.next_message()
+            if isinstance(message, CallFunction):
+                self._answer(message.task, *self._call(message))
+            elif isinstance(message, RunScript):
+                self._answer(message.task, *self._script(message))
+            elif isinstance(message, Configure):
+                self._id_base = message.id_base
+            elif message is None or isinstance(message, Exit):
+                return
+
+    def _answer(self, task: int, parts: List[Buffer], canceled: bool) -> None:
+        self._channel.end(task)
+        self._channel.send([codec.encode_canceled(task)] if canceled else parts)
+
+    def _call(self, call: CallFunction) -> Tuple[List[Buffer], bool]:
+        """Run a function. Returns the answer, and whether the function acknowledged a cancel."""
+        handle: Optional[RemoteTaskHandle] = None
+        self._channel.begin(call.task)
+        try:
+            function = self._modules.find(call.path, call.function)
+            try:
+                args, kwargs = call.packed.load()
+            except Exception as error:
+                return _failed(call.task, _explain(error, "the arguments cannot be loaded here"), "serialization"), False
+            if "task" not in kwargs and self._modules.wants_handle(function):
+                handle = kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base)
+            value: Any = function(*args, **kwargs)
+            if type(value) is CoroutineType:
+                import asyncio
+
+                value = asyncio.run(value)
+        except FunctionNotFound as error:
+            return _failed(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
+        except BaseException as error:  # the user's code: whatever it raises fails the task, not the worker
+            canceled = handle is not None and end(handle)
+            return _failed(call.task, describe(error), "raised"), canceled
+        if handle is not None and end(handle):
+            return [], True
+        return _result(call.task, value), False
+
+    def _script(self, script: RunScript) -> Tuple[List[Buffer], bool]:
+        import runpy
+
+        self._channel.begin(script.task)
+        folder = os.path.dirname(script.path)
+        before_argv, before_path = sys.argv, list(sys.path)
+        sys.argv = [script.path, *script.args]
+        sys.path.insert(0, folder)  # where Python itself puts a script's folder
+        try:
+            runpy.run_path(script.path, run_name=script.run_name)
+        except SystemExit as error:
+            if error.code not in (None, 0):
+                return _failed(script.task, describe(error), "raised"), False
+        except BaseException as error:  # the user's code
+            return _failed(script.task, describe(error), "raised"), False
+        finally:
+            sys.argv = before_argv
+            sys.path[:] = before_path
+            for stream in (sys.stdout, sys.stderr):
+                _flush(stream)
+        return _result(script.task, None), False
+
+
+def _result(task: int, value: Any) -> List[Buffer]:
+    try:
+        return codec.encode_result(task, value)
+    except Exception as error:
+        what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
+        return _failed(task, _explain(error, what), "serialization")
+
+
+def _explain(error: BaseException, what: str) -> Failure:
+    failure = describe(error)
+    kind = SerializationError
+    return Failure(
+        "{}: {}".format(what, failure.error), failure.traceback, "{}.{}".format(kind.__module__, kind.__qualname__)
+    )
+
+
+def _failed(task: int, failure: Failure, kind: str) -> List[Buffer]:
+    return [codec.encode_error(task, failure.error, failure.traceback, failure.remote_type, kind)]
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # the user's code closed or replaced it
+
+

@@ -1,0 +1,1 @@
+"""Streams that user code cannot break: serialised, isolated, delivered on threads of their own."""

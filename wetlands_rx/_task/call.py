@@ -1,0 +1,99 @@
+"""What a pool handles of a task, and what a task needs of whoever runs it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from wetlands_rx._task.lifecycle import Happening
+from wetlands_rx._wire.frames import Buffer
+
+if TYPE_CHECKING:
+    from wetlands_rx._streams.delivery import Delivery
+
+_numbers = itertools.count(1)
+_id_base = 0
+_NUMBER_BITS = 48
+
+
+class Call:
+    """One execution: the frame that is sent down for it, and where its news go.
+
+    Attributes:
+        number: Unique in this process; the wire names the task by it.
+        parts: The frame, ready to send.
+        target: `"segment.py:segment"`.
+        post: Takes whatever happens to the task, in order; from any thread, never runs user code on it.
+        cancel_requested: The caller wants it to stop; whoever sends the call down looks once more after sending.
+        waiting: It stands in a queue; kept by the dispatcher.
+    """
+
+    __slots__ = ("cancel_requested", "number", "parts", "post", "target", "waiting")
+
+    def __init__(
+        self, number: int, parts: Sequence[Buffer], target: str, post: Callable[[Happening], None]
+    ) -> None:
+        self.number = number
+        self.parts = parts
+        self.target = target
+        self.post = post
+        self.cancel_requested = False
+        self.waiting = False
+
+
+class WorkerInfo(NamedTuple):
+    """Which worker ran a task.
+
+    Attributes:
+        environment: The environment's name.
+        index: The worker's place in the pool, from 0; a replacement keeps it.
+        pid: Its process.
+    """
+
+    environment: str
+    index: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f"environment {self.environment}, worker {self.index}, pid {self.pid}"
+
+
+class Runner(Protocol):
+    """Whoever runs calls: a pool of workers, the caller's own process, a fake."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """The threads that call listeners."""
+        ...
+
+    def start(self, call: Call) -> None:
+        """Run a call as soon as a worker is free.
+
+        Raises:
+            WetlandsError: there is none and there will be none.
+        """
+        ...
+
+    def withdraw(self, call: Call) -> bool:
+        """Take back a call that no worker has yet; False when one has it, or had it."""
+        ...
+
+    def ask_cancel(self, call: Call) -> None:
+        """Ask the function to stop; without effect when the call has ended."""
+        ...
+
+
+def next_number() -> int:
+    """The number of a new task."""
+    return next(_numbers)
+
+
+def id_base() -> int:
+    """What the ids of this process have in common: a version 4 UUID, whose last 48 bits take the number."""
+    global _id_base
+    if not _id_base:
+        import uuid
+
+        _id_base = uuid.uuid4().int >> _NUMBER_BITS << _NUMBER_BITS
+    return _id_base

@@ -1,0 +1,68 @@
+"""How a task looks: one line for a console, plain HTML for a notebook. Pure."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_MOST_TRACEBACK_LINES = 60
+
+
+class TaskView(NamedTuple):
+    """What is shown of a task at one moment; times in seconds."""
+
+    id: str
+    name: str
+    status: str
+    message: str | None
+    current: float | None
+    maximum: float | None
+    elapsed: float | None
+    error: str | None
+    traceback: Sequence[str] | None
+
+
+def progress_text(current: float | None, maximum: float | None, message: str | None) -> str:
+    """One line such as `42/100 tile 42`; empty when there is nothing to say."""
+    count = ""
+    if current is not None:
+        count = f"{current:g}/{maximum:g}" if maximum is not None else f"{current:g}"
+    return " ".join(part for part in (count, message or "") if part)
+
+
+def ratio(current: float | None, maximum: float | None) -> float | None:
+    """The share that is done, from 0 to 1; None when it is not known."""
+    if current is None or not maximum or maximum < 0:
+        return None
+    return min(1.0, max(0.0, current / maximum))
+
+
+def line(view: TaskView) -> str:
+    """`<Task 3f2a segment.py:segment running 42/100 tile 42 1.3 s>`."""
+    parts = ["Task", view.id[-8:], view.name, view.status, progress_text(view.current, view.maximum, view.message)]
+    if view.error is not None:
+        parts.append(repr(view.error.split("\n", 1)[0][:120]))
+    if view.elapsed is not None:
+        parts.append(f"{view.elapsed:.1f} s")
+    return f"<{' '.join(part for part in parts if part)}>"
+
+
+def page(view: TaskView) -> str:
+    """The same as HTML without script or style sheet; all text is escaped."""
+    cells = [f"<code>{html.escape(view.name)}</code>", f"<b>{html.escape(view.status)}</b>"]
+    share = ratio(view.current, view.maximum)
+    if share is not None:
+        cells.append(f'<progress value="{share:.3f}" max="1"></progress>')
+    text = progress_text(view.current, view.maximum, view.message)
+    if text:
+        cells.append(html.escape(text))
+    if view.elapsed is not None:
+        cells.append(f"{view.elapsed:.1f} s")
+    out = f'<div class="wetlands-task">{" &nbsp; ".join(cells)}'
+    if view.error is not None:
+        out += f'<div style="color:#b00020">{html.escape(view.error)}</div>'
+    if view.traceback:
+        shown = "\n".join(view.traceback[-_MOST_TRACEBACK_LINES:])
+        out += f"<details><summary>remote traceback</summary><pre>{html.escape(shown)}</pre></details>"
+    return out + "</div>"

@@ -1,0 +1,223 @@
+"""Messages to frames and back, for both sides. Beyond `decode` nobody sees a dictionary or a raw frame."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+from wetlands_rx._wire.frames import PLAIN, Buffer, Frame, encode_frame, encode_header
+from wetlands_rx._wire.messages import (
+    CallFunction,
+    CancelAcknowledged,
+    CancelTask,
+    Configure,
+    Down,
+    Exit,
+    Finished,
+    FinishedUnopened,
+    Hello,
+    Keywords,
+    Logged,
+    OutputSet,
+    OutputUnopened,
+    Raised,
+    RunScript,
+    Up,
+    Updated,
+)
+from wetlands_rx._wire.values import Packed, body_parts, is_plain, open_body, pack
+from wetlands_rx.exceptions import ProtocolError
+
+PROTOCOL_VERSION = 1
+
+CALL, SCRIPT, CANCEL, CONFIGURE, EXIT = 1, 2, 3, 4, 5
+HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG = 16, 17, 18, 19, 20, 21, 22
+
+_SCALARS = frozenset((type(None), bool, int, float, str))
+_dumps, _loads = pickle.dumps, pickle.loads
+
+
+def encode_call(task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords) -> List[Buffer]:
+    """Pickle a call, now: the caller may change its arguments as soon as this returns.
+
+    Raises:
+        Exception: whatever the arguments' own pickling raises.
+    """
+    pickled, buffers = pack((args, kwargs))
+    target = _dumps((path, function), 5)
+    # The target is a part of its own, so that arguments which cannot be loaded still have an address.
+    flags, parts, size = body_parts(target, [memoryview(pickled), *(memoryview(bytes(b)) for b in buffers)])
+    head = encode_header(CALL, flags, task, size)
+    if not buffers:
+        return [b"".join([head, *parts])]
+    return [head, *parts]
+
+
+def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:
+    """Build the frame that runs a script."""
+    return [encode_frame(SCRIPT, 0, task, _dumps((path, tuple(args), run_name), 5))]
+
+
+def encode_cancel(task: int) -> bytes:
+    """Build the frame that asks a task to stop."""
+    return encode_frame(CANCEL, 0, task)
+
+
+def encode_exit() -> bytes:
+    """Build the frame that ends a worker."""
+    return encode_frame(EXIT, 0, 0)
+
+
+def encode_configure(environment: str, index: int, id_base: int) -> bytes:
+    """Build a worker's first frame."""
+    return encode_frame(CONFIGURE, 0, 0, _dumps((environment, index, id_base), 5))
+
+
+def encode_hello(python: Tuple[int, int, int], pid: int) -> bytes:
+    """Build a worker's first answer."""
+    return encode_frame(HELLO, 0, 0, _dumps((PROTOCOL_VERSION, python, pid, pickle.HIGHEST_PROTOCOL), 4))
+
+
+def encode_result(task: int, value: Any) -> List[Buffer]:
+    """Build the frame of a result.
+
+    Raises:
+        Exception: whatever the value's own pickling raises.
+    """
+    if type(value) in _SCALARS:
+        return [encode_frame(RESULT, PLAIN, task, _dumps(value, 5))]
+    return _value_frame(RESULT, task, value, is_plain(value))
+
+
+def encode_output(task: int, key: str, value: Any) -> List[Buffer]:
+    """Build the frame of an intermediate output; raises like `encode_result`."""
+    return _value_frame(OUTPUT, task, (key, value), is_plain(value))
+
+
+def encode_updates(task: int, updates: Sequence[Tuple[Any, Any, Any]]) -> bytes:
+    """Build one frame of many updates `(message, current, maximum)`."""
+    return encode_frame(UPDATES, PLAIN, task, _dumps(updates, 5))
+
+
+def encode_error(task: int, error: str, traceback: Sequence[str], remote_type: str, kind: str) -> bytes:
+    """Build the frame of a failure."""
+    return encode_frame(ERROR, PLAIN, task, _dumps((error, tuple(traceback), remote_type, kind), 5))
+
+
+def encode_canceled(task: int) -> bytes:
+    """Build the frame of an acknowledged cancel."""
+    return encode_frame(CANCELED, 0, task)
+
+
+def encode_log(task: int, level: int, text: str) -> bytes:
+    """Build the frame of a log record."""
+    return encode_frame(LOG, PLAIN, task, _dumps((level, text), 5))
+
+
+def _value_frame(kind: int, task: int, value: Any, plain: bool) -> List[Buffer]:
+    pickled, buffers = pack(value)
+    flags, parts, size = body_parts(pickled, buffers)
+    if plain:
+        flags |= PLAIN
+    if not buffers and size < 65536:
+        return [encode_frame(kind, flags, task, pickled)]
+    return [encode_header(kind, flags, task, size), *parts]
+
+
+def decode_up(frame: Frame) -> List[Up]:
+    """Read a worker's frame: one message, or several for a batch of updates.
+
+    Raises:
+        ProtocolError: the frame is malformed or of an unknown kind.
+    """
+    try:
+        decoder = _UP[frame.kind]
+    except KeyError:
+        raise ProtocolError("unknown message {} from a worker".format(frame.kind)) from None
+    try:
+        return decoder(frame)
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError("malformed message {} from a worker: {!r}".format(frame.kind, error)) from error
+
+
+def _decode_result(frame: Frame) -> List[Up]:
+    if frame.flags == PLAIN:
+        return [Finished(frame.number, _loads(frame.body))]
+    packed = open_body(frame.flags, frame.body)
+    if frame.flags & PLAIN:
+        try:
+            return [Finished(frame.number, packed.load())]
+        except Exception:  # another numpy there: whoever opens it fails that one task with the reason
+            return [FinishedUnopened(frame.number, packed)]
+    return [FinishedUnopened(frame.number, packed)]
+
+
+def _decode_updates(frame: Frame) -> List[Up]:
+    number = frame.number
+    return [Updated(number, message, current, maximum) for message, current, maximum in _loads(frame.body)]
+
+
+def _decode_output(frame: Frame) -> List[Up]:
+    packed = open_body(frame.flags, frame.body)
+    if frame.flags & PLAIN:
+        try:
+            key, value = packed.load()
+            return [OutputSet(frame.number, key, value)]
+        except Exception:  # as for a result
+            return [OutputUnopened(frame.number, packed)]
+    return [OutputUnopened(frame.number, packed)]
+
+
+def _decode_error(frame: Frame) -> List[Up]:
+    error, traceback, remote_type, kind = _loads(frame.body)
+    return [Raised(frame.number, error, traceback, remote_type, kind)]
+
+
+def _decode_canceled(frame: Frame) -> List[Up]:
+    return [CancelAcknowledged(frame.number)]
+
+
+def _decode_log(frame: Frame) -> List[Up]:
+    level, text = _loads(frame.body)
+    return [Logged(frame.number, level, text)]
+
+
+def _decode_hello(frame: Frame) -> List[Up]:
+    protocol, python, pid, pickle_protocol = _loads(frame.body)
+    return [Hello(protocol, python, pid, pickle_protocol)]
+
+
+_UP: Dict[int, Callable[[Frame], List[Up]]] = {
+    RESULT: _decode_result,
+    UPDATES: _decode_updates,
+    OUTPUT: _decode_output,
+    ERROR: _decode_error,
+    CANCELED: _decode_canceled,
+    LOG: _decode_log,
+    HELLO: _decode_hello,
+}
+
+
+def decode_down(frame: Frame) -> Down:
+    """Read the caller's frame.
+
+    Raises:
+        ProtocolError: the frame is of an unknown kind.
+    """
+    kind, number = frame.kind, frame.number
+    if kind == CALL:
+        packed = open_body(frame.flags, frame.body)
+        path, function = _loads(packed.pickle)
+        return CallFunction(number, path, function, Packed(packed.buffers[0], packed.buffers[1:]))
+    if kind == CANCEL:
+        return CancelTask(number)
+    if kind == SCRIPT:
+        path, args, run_name = _loads(frame.body)
+        return RunScript(number, path, args, run_name)
+    if kind == CONFIGURE:
+        return Configure(*_loads(frame.body))
+    if kind == EXIT:
+        return Exit()
+    raise ProtocolError("unknown message {} from the caller".format(kind))

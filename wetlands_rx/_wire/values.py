@@ -1,0 +1,103 @@
+"""Users' values as bytes: pickle protocol 5 with out-of-band buffers."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import sys
+from typing import Any, List, Tuple
+
+from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer
+from wetlands_rx.exceptions import ProtocolError
+
+_COUNT = struct.Struct("<I")
+_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
+_LOOK_AT = 16
+"""How many elements of a container are looked at; a longer one counts as not plain."""
+
+
+class Packed:
+    """A pickled value that has not been loaded yet: the pickle and its out-of-band buffers."""
+
+    __slots__ = ("buffers", "pickle")
+
+    def __init__(self, pickled: Buffer, buffers: Tuple[Buffer, ...] = ()) -> None:
+        self.pickle = pickled
+        self.buffers = buffers
+
+    def load(self) -> Any:
+        """Rebuild the value. May run the user's code and raise anything."""
+        return pickle.loads(self.pickle, buffers=self.buffers)
+
+
+def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
+    """Pickle a value; large contiguous buffers (arrays) come out beside the pickle, not copied.
+
+    Raises:
+        Exception: whatever the value's own pickling raises.
+    """
+    buffers: List[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(value, 5, buffer_callback=buffers.append)
+    return pickled, [buffer.raw() for buffer in buffers]
+
+
+def body_parts(pickled: bytes, buffers: List[memoryview]) -> Tuple[int, List[Buffer], int]:
+    """Lay a pickle and its buffers out as a body.
+
+    Returns:
+        The flags for the header, the parts in order, and their whole size in bytes.
+    """
+    if not buffers:
+        return 0, [pickled], len(pickled)
+    sizes = [len(pickled)] + [buffer.nbytes for buffer in buffers]
+    table = _COUNT.pack(len(sizes)) + struct.pack("<{}Q".format(len(sizes)), *sizes)
+    return BUFFERS, [table, pickled, *buffers], len(table) + sum(sizes)
+
+
+def open_body(flags: int, body: Buffer) -> Packed:
+    """Find the pickle and its buffers in a body; copies nothing.
+
+    Raises:
+        ProtocolError: the sizes do not add up.
+    """
+    if not flags & BUFFERS:
+        return Packed(body)
+    view = memoryview(body)
+    try:
+        (count,) = _COUNT.unpack_from(view)
+        sizes = struct.unpack_from("<{}Q".format(count), view, 4)
+    except struct.error as error:
+        raise ProtocolError("a table of buffers is cut off: {}".format(error)) from None
+    position = 4 + 8 * count
+    if not count or position + sum(sizes) != len(view):
+        raise ProtocolError("a message of {} bytes announces parts of {} bytes".format(len(view), sizes))
+    parts: List[memoryview] = []
+    for size in sizes:
+        parts.append(view[position : position + size])
+        position += size
+    return Packed(parts[0], tuple(parts[1:]))
+
+
+def is_plain(value: Any) -> bool:
+    """True when loading the value's pickle runs nobody's code: scalars, arrays of numbers, small containers of them."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is tuple or kind is list:
+        return len(value) <= _LOOK_AT and all(_is_leaf(item) for item in value)
+    if kind is dict:
+        return len(value) <= _LOOK_AT and all(_is_leaf(key) and _is_leaf(item) for key, item in value.items())
+    return _is_leaf(value)
+
+
+def _is_leaf(value: Any) -> bool:
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind is numpy.ndarray and not value.dtype.hasobject
+
+
+def plain_flag(value: Any) -> int:
+    """The header flag for a value."""
+    return PLAIN if is_plain(value) else 0

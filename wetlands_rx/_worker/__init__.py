@@ -1,0 +1,1 @@
+"""One worker process, its connection, and the threads that all workers share."""

@@ -1,0 +1,115 @@
+"""The caller's end of a worker's pipe, as a hot stream of messages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+from reactivex import Observable
+
+from wetlands_rx._remote.channel import send_all
+from wetlands_rx._streams.subject import SerialSubject
+from wetlands_rx._wire import codec
+from wetlands_rx._wire.frames import Buffer, FrameDecoder
+from wetlands_rx._wire.messages import Up
+from wetlands_rx.exceptions import ProtocolError
+
+_RECEIVE_BYTES = 1 << 18
+
+
+class WorkerConnection:
+    """Sends frames to a worker, and reads its messages on a thread of its own.
+
+    Args:
+        sock: A connected stream socket; owned from now on.
+        name: Goes into the thread's name, `wetlands-reader-<name>`.
+        on_messages: Receives all messages of one read, on the reader thread.
+        on_end: Called once, last, on the reader thread: with None at the end of the stream, else with what is wrong.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str,
+        on_messages: Callable[[list[Up]], None],
+        on_end: Callable[[ProtocolError | None], None],
+    ) -> None:
+        self._socket = sock
+        self._on_messages = on_messages
+        self._on_end = on_end
+        self._sending = threading.Lock()  # keeps frames whole
+        self._lock = threading.Lock()  # guards _subject
+        self._subject: SerialSubject[Up] | None = None
+        self._name = name
+        self.thread = threading.Thread(target=self._read, name=f"wetlands-reader-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.thread.start()
+
+    @property
+    def messages(self) -> Observable[Up]:
+        """What the worker says, hot; completes at a clean exit, errors at a crash. Observed on the reader thread."""
+        with self._lock:
+            if self._subject is None:
+                self._subject = SerialSubject[Up](f"the messages of worker {self._name}")
+            return self._subject
+
+    def send(self, parts: Sequence[Buffer]) -> bool:
+        """Send a frame; blocks while the worker does not read. From any thread.
+
+        Returns:
+            False when the worker is gone; its end is told by the reader thread.
+        """
+        try:
+            with self._sending:
+                if len(parts) == 1:
+                    self._socket.sendall(parts[0])
+                else:
+                    send_all(self._socket, parts)
+        except OSError:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Let the reader read what has come and then end, whoever else holds the other end open."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
+
+    def close(self, error: Exception | None) -> None:
+        """Close the socket and end the stream of messages; after the reader's end."""
+        self._socket.close()
+        with self._lock:
+            subject = self._subject
+        if subject is not None:
+            subject.end(error)
+
+    def _read(self) -> None:
+        error: ProtocolError | None = None
+        try:
+            self._read_until_end()
+        except ProtocolError as wrong:
+            error = wrong
+        except OSError:
+            pass  # a reset is an end like any other: the process is asked how it ended
+        self._on_end(error)
+
+    def _read_until_end(self) -> None:
+        decoder = FrameDecoder(_RECEIVE_BYTES)
+        receive, decode = self._socket.recv_into, codec.decode_up
+        while True:
+            received = receive(decoder.writable())
+            if not received:
+                return
+            messages: list[Up] = []
+            for frame in decoder.received(received):
+                messages.extend(decode(frame))
+            if messages:
+                self._on_messages(messages)
+                subject = self._subject
+                if subject is not None and subject.observed:
+                    for message in messages:
+                        subject.emit(message)

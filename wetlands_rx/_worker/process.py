@@ -1,0 +1,188 @@
+"""Start, watch and end the process of a worker, with all that it starts itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from wetlands_rx._worker.supervisor import Supervisor
+
+_EXECUTOR = Path(__file__).resolve().parent.parent / "module_executor.py"
+_TAIL_LINES = 20
+_LINE_BYTES = 1 << 16
+"""A longer line of output is cut into pieces, so that output without line ends costs no memory."""
+_REAP_S = 10.0
+
+OnLine = Callable[[str, str], None]
+"""Takes the name of a stream, `"stdout"` or `"stderr"`, and a line; on the supervisor's thread."""
+
+
+class Death(NamedTuple):
+    """How a process ended: its exit code, or the signal that ended it."""
+
+    exit_code: int | None
+    signal: int | None
+    stderr_tail: tuple[str, ...]
+
+
+class WorkerProcess:
+    """The process of a worker: its own session, a socket to it, and a pipe whose end kills it.
+
+    Args:
+        python: The interpreter to run.
+        variables: The complete environment of the process.
+        supervisor: Watches for its exit and its output.
+        on_line: Receives its output.
+    Raises:
+        OSError: the interpreter cannot be started.
+    """
+
+    def __init__(
+        self, python: Path, variables: Mapping[str, str], supervisor: Supervisor, on_line: OnLine | None = None
+    ) -> None:
+        self._supervisor = supervisor
+        self.socket, theirs = socket.socketpair()
+        alive_read, self._alive_write = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [str(python), str(_EXECUTOR), str(theirs.fileno()), str(alive_read)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(variables),
+                pass_fds=(theirs.fileno(), alive_read),
+                start_new_session=True,  # a Ctrl-C in the terminal is the caller's business
+            )
+        except BaseException:
+            self.socket.close()
+            os.close(self._alive_write)
+            raise
+        finally:
+            theirs.close()
+            os.close(alive_read)
+        self.pid = self._popen.pid
+        assert self._popen.stdout is not None and self._popen.stderr is not None
+        self._pipes = (
+            _OutputPipe("stdout", self._popen.stdout.fileno(), on_line),
+            _OutputPipe("stderr", self._popen.stderr.fileno(), on_line),
+        )
+        for pipe in self._pipes:
+            supervisor.watch(pipe.descriptor, lambda pipe=pipe: self._pump(pipe))
+        self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+        self._reaping = threading.Lock()
+        self._death: Death | None = None
+
+    def on_exit(self, function: Callable[[], None]) -> None:
+        """Call a function when the process ends, also while a grandchild holds its socket open."""
+        if self._pidfd >= 0:
+            self._supervisor.watch(self._pidfd, lambda: self._exited(function))
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end of the process; False when it still runs after `timeout` seconds."""
+        try:
+            self._popen.wait(max(0.0, timeout))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End the process and all of its session, at once."""
+        if self._popen.poll() is None:
+            self._kill_session()
+
+    def reap(self) -> Death:
+        """Collect the process after its end, or end it; close all that belongs to it. Idempotent."""
+        with self._reaping:
+            if self._death is not None:
+                return self._death
+            self.kill()
+            self.wait(_REAP_S)
+            self._kill_session()  # what it started outlives it otherwise
+            for pipe in self._pipes:
+                self._supervisor.unwatch(pipe.descriptor)
+                pipe.pump()
+            if self._pidfd >= 0:
+                self._supervisor.unwatch(self._pidfd)
+                os.close(self._pidfd)
+            assert self._popen.stdout is not None and self._popen.stderr is not None
+            self._popen.stdout.close()
+            self._popen.stderr.close()
+            os.close(self._alive_write)
+            code = self._popen.returncode
+            self._death = Death(
+                None if code is None or code < 0 else code,
+                -code if code is not None and code < 0 else None,
+                self.stderr_tail,
+            )
+            return self._death
+
+    @property
+    def stderr_tail(self) -> tuple[str, ...]:
+        """The last lines on its standard error, oldest first."""
+        return tuple(self._pipes[1].tail)
+
+    def _kill_session(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nobody is left in it
+
+    def _exited(self, function: Callable[[], None]) -> None:
+        self._supervisor.unwatch(self._pidfd)
+        function()
+
+    def _pump(self, pipe: _OutputPipe) -> None:
+        if not pipe.pump():
+            self._supervisor.unwatch(pipe.descriptor)
+
+
+class _OutputPipe:
+    """The reading end of a worker's standard output or error."""
+
+    def __init__(self, name: str, descriptor: int, on_line: OnLine | None) -> None:
+        self.descriptor = descriptor
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._name = name
+        self._on_line = on_line
+        self._rest = b""
+        self._lock = threading.Lock()  # one reader at a time
+        os.set_blocking(descriptor, False)
+
+    def pump(self) -> bool:
+        """Read what is there; False at the end of the stream."""
+        lines: list[str] = []
+        with self._lock:
+            goes_on = self._read(lines)
+        for line in lines:
+            self.tail.append(line)
+            if self._on_line is not None:
+                self._on_line(self._name, line)
+        return goes_on
+
+    def _read(self, lines: list[str]) -> bool:
+        for _ in range(16):  # then other workers have their turn
+            try:
+                data = os.read(self.descriptor, _LINE_BYTES)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                if self._rest:
+                    lines.append(self._rest.decode("utf-8", "replace"))
+                    self._rest = b""
+                return False
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            lines.extend(line.decode("utf-8", "replace").rstrip("\r") for line in whole)
+            if len(self._rest) >= _LINE_BYTES:
+                lines.append(self._rest.decode("utf-8", "replace"))
+                self._rest = b""
+        return True
+

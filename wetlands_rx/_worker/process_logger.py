@@ -1,0 +1,148 @@
+"""The output of a command, line by line."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import IO
+
+from wetlands_rx.logger import LogContext, log
+
+_HISTORY_LINES = 10_000
+
+OnLine = Callable[[str, LogContext], None]
+
+
+class ProcessLogger:
+    """Reads the output of a process on a thread of its own: logs each line, keeps the last ones, tells subscribers.
+
+    The thread, `wetlands-output-<pid>`, ends with the process's output. Subscribers are called on it.
+
+    Args:
+        process: Started with `stdout=PIPE` and text mode, `stderr` a pipe too or merged.
+        context: Goes with each record.
+        level: The level of the records.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[str], context: LogContext | None = None, level: int = logging.INFO
+    ) -> None:
+        self._process = process
+        self._context = context or LogContext(log_source="environment")
+        self._level = level
+        self._changed = threading.Condition()  # guards the fields below
+        self._lines: deque[tuple[str, str]] = deque(maxlen=_HISTORY_LINES)
+        self._seen = 0
+        self._open = 0
+        self._subscribers: list[OnLine] = []
+        self._threads: list[threading.Thread] = []
+
+    def start_reading(self) -> None:
+        """Begin; once."""
+        pipes = [("stdout", self._process.stdout), ("stderr", self._process.stderr)]
+        for name, pipe in pipes:
+            if pipe is not None:
+                thread = threading.Thread(
+                    target=self._read, args=(name, pipe), name=f"wetlands-output-{self._process.pid}", daemon=True
+                )
+                self._threads.append(thread)
+        self._open = len(self._threads)
+        for thread in self._threads:
+            thread.start()
+
+    def subscribe(self, callback: OnLine, include_history: bool = True) -> None:
+        """Have each line told to `callback(line, context)`; the lines so far at once, when `include_history`."""
+        with self._changed:
+            history = list(self._lines) if include_history else []
+            self._subscribers.append(callback)
+        for stream, line in history:
+            callback(line, self._line_context(stream))
+
+    def get_output(self) -> list[str]:
+        """The last lines of both streams, in the order of their arrival."""
+        with self._changed:
+            return [line for _, line in self._lines]
+
+    def get_stdout_output(self) -> list[str]:
+        """The last lines of the standard output."""
+        with self._changed:
+            return [line for stream, line in self._lines if stream == "stdout"]
+
+    def get_stderr_output(self) -> list[str]:
+        """The last lines of the standard error."""
+        with self._changed:
+            return [line for stream, line in self._lines if stream == "stderr"]
+
+    def wait_for_line(
+        self, predicate: Callable[[str], bool], timeout: float | None = None, include_history: bool = True
+    ) -> str | None:
+        """Wait for a line.
+
+        Args:
+            predicate: True for the line that is wanted.
+            timeout: In seconds; None waits until the output ends.
+            include_history: Look at the lines so far too.
+        Returns:
+            The line; None when the output or the time ended before.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            looked_at = 0 if include_history else self._seen
+        while True:
+            with self._changed:
+                fresh = min(self._seen - looked_at, len(self._lines))
+                lines = [line for _, line in list(self._lines)[len(self._lines) - fresh :]]
+                looked_at = self._seen
+                if not lines:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if not self._open or (left is not None and left <= 0):
+                        return None
+                    self._changed.wait(left)
+                    continue
+            for line in lines:
+                if predicate(line):
+                    return line
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the output has ended.
+
+        Returns:
+            False when it goes on after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _line_context(self, stream: str) -> LogContext:
+        return LogContext(**{**self._context, "stream": stream})
+
+    def _read(self, stream: str, pipe: IO[str]) -> None:
+        try:
+            with pipe:
+                for raw in pipe:
+                    self._take(stream, raw.rstrip("\r\n"))
+        except (OSError, ValueError):
+            pass  # somebody closed it
+        finally:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+    def _take(self, stream: str, line: str) -> None:
+        with self._changed:
+            self._lines.append((stream, line))
+            self._seen += 1
+            subscribers = list(self._subscribers)
+            self._changed.notify_all()
+        context = self._line_context(stream)
+        try:
+            log(self._level, line, context)
+            for subscriber in subscribers:
+                subscriber(line, context)
+        except Exception:  # noqa: BLE001 - the user's handler or subscriber; the output must be read on
+            logging.getLogger("wetlands_rx").exception("a subscriber of a command's output raised")

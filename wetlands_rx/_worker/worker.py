@@ -1,0 +1,189 @@
+"""One worker: a process, the connection to it, and the calls it holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from wetlands_rx._task.call import Call, WorkerInfo
+from wetlands_rx._task.lifecycle import Dispatched
+from wetlands_rx._wire import codec
+from wetlands_rx._wire.messages import (
+    CancelAcknowledged,
+    Finished,
+    FinishedUnopened,
+    Hello,
+    Logged,
+    OutputSet,
+    OutputUnopened,
+    Raised,
+    Up,
+    Updated,
+)
+from wetlands_rx._worker.connection import WorkerConnection
+from wetlands_rx._worker.process import Death, WorkerProcess
+from wetlands_rx.exceptions import ProtocolError
+
+_TERMINALS = (Finished, FinishedUnopened, Raised, CancelAcknowledged)
+_TaskNews = Finished | FinishedUnopened | Raised | CancelAcknowledged | Updated | OutputSet | OutputUnopened
+
+
+class Handover(Enum):
+    """What became of a call that was given to a worker."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"  # it was gone already: the call has not run
+    LOST = "lost"  # it ended while it was given the call: the call may have run
+
+
+class WorkerOwner(Protocol):
+    """Who is told about a worker, on its reader thread."""
+
+    def on_ready(self, worker: Worker) -> None:
+        """It has said hello."""
+        ...
+
+    def on_freed(self, worker: Worker) -> None:
+        """It has answered a call."""
+        ...
+
+    def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
+        """A function has logged."""
+        ...
+
+    def on_lost(self, worker: Worker, held: list[Call]) -> None:
+        """Its process has ended, as `worker.death` says; `held` were not answered. The last news of this worker."""
+        ...
+
+
+class Worker:
+    """Sends calls to its process and brings the news of each to its task.
+
+    Args:
+        environment: The environment's name.
+        index: Its place in the pool, from 0.
+        start_process: Starts the process.
+        owner: Is told what happens.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        index: int,
+        start_process: Callable[[], WorkerProcess],
+        owner: WorkerOwner,
+    ) -> None:
+        self.index = index
+        self.ready = False
+        self.answered = 0
+        self._owner = owner
+        self._lock = threading.Lock()  # guards the fields below
+        self._held: dict[int, Call] = {}
+        self._handing: set[int] = set()
+        self._ended = False
+        self.death: Death | None = None
+        self.error: ProtocolError | None = None
+        self._process = start_process()
+        self.info = WorkerInfo(environment, index, self._process.pid)
+        self.connection = WorkerConnection(
+            self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end
+        )
+
+    def start(self, id_base: int) -> None:
+        """Begin to listen to the process."""
+        self.connection.start()
+        self._process.on_exit(self.connection.finish)
+        self.connection.send([codec.encode_configure(self.info.environment, self.index, id_base)])
+
+    @property
+    def held(self) -> list[Call]:
+        """The calls it was given and has not answered."""
+        return list(self._held.values())
+
+    def run(self, call: Call) -> Handover:
+        """Send a call down. From any thread."""
+        number = call.number
+        with self._lock:
+            if self._ended:
+                return Handover.REFUSED
+            self._held[number] = call
+            self._handing.add(number)
+        call.post(Dispatched(self.info))
+        sent = self.connection.send(call.parts)
+        with self._lock:
+            self._handing.discard(number)
+            if not sent:
+                self._held.pop(number, None)
+                return Handover.REFUSED
+            if self._ended and number in self._held:
+                return Handover.LOST
+        if call.cancel_requested:
+            self.cancel(call)
+        return Handover.TAKEN
+
+    def cancel(self, call: Call) -> None:
+        """Ask the function to stop, when this worker has it."""
+        if call.number in self._held:
+            self.connection.send([codec.encode_cancel(call.number)])
+
+    def ask_exit(self) -> None:
+        """Ask what runs to stop, and the process to end after it."""
+        for call in self.held:
+            self.connection.send([codec.encode_cancel(call.number)])
+        self.connection.send([codec.encode_exit()])
+
+    def join(self, timeout: float) -> None:
+        """Wait until its last news has been told; not from its own thread."""
+        thread = self.connection.thread
+        if thread.ident is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, timeout))
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end of the process, in seconds; False when it still runs."""
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        self._process.kill()
+
+    @property
+    def stderr_tail(self) -> tuple[str, ...]:
+        """The last lines on its standard error."""
+        return self._process.stderr_tail
+
+    def _on_messages(self, messages: list[Up]) -> None:
+        news: list[tuple[Call, _TaskNews]] = []
+        for message in messages:
+            if isinstance(message, Hello):
+                self._greeted(message)
+                continue
+            call = self._held.get(message.task)
+            if call is None:
+                continue  # late news of a task that has ended
+            if isinstance(message, Logged):
+                self._owner.on_logged(self, call, message)
+                continue
+            news.append((call, message))
+            if isinstance(message, _TERMINALS):
+                del self._held[call.number]
+                self.answered += 1
+                self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
+        for call, message in news:
+            call.post(message)
+
+    def _greeted(self, hello: Hello) -> None:
+        if hello.protocol != codec.PROTOCOL_VERSION:
+            raise ProtocolError(f"the worker speaks protocol {hello.protocol}, we speak {codec.PROTOCOL_VERSION}")
+        self.ready = True
+        self._owner.on_ready(self)
+
+    def _on_end(self, error: ProtocolError | None) -> None:
+        self.death, self.error = self._process.reap(), error
+        with self._lock:
+            self._ended = True
+            # Who is handing a call over right now finds out by itself.
+            held = [call for number, call in self._held.items() if number not in self._handing]
+        self.connection.close(error)
+        self._owner.on_lost(self, held)

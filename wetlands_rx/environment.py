@@ -1,0 +1,334 @@
+"""What users hold: submit, map, execute. The same for every kind of environment."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from wetlands_rx._pool.mapping import MapIterator
+from wetlands_rx._task.call import Runner
+from wetlands_rx._wire import codec
+from wetlands_rx._wire.frames import Buffer
+from wetlands_rx.exceptions import SerializationError
+from wetlands_rx.task import Task, TaskList
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Environment", "RemoteModule"]
+
+T = TypeVar("T")
+PathLike = str | Path
+
+
+class Environment(ABC):
+    """A place where functions run. All members may be used from any thread.
+
+    Attributes:
+        name: The environment's name.
+    """
+
+    name: str
+
+    # --- What a kind of environment provides
+
+    @abstractmethod
+    def _runner(self) -> Runner:
+        """Who runs calls now; raises when nobody does."""
+
+    @abstractmethod
+    def launched(self) -> bool:
+        """True while functions can be run."""
+
+    @abstractmethod
+    def exit(self) -> None:
+        """Stop all that runs and end the workers; without effect when there are none."""
+
+    # --- Tasks
+
+    @overload
+    def submit(
+        self,
+        module_path: PathLike,
+        function: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        start: bool = True,
+    ) -> Task[Any]: ...
+
+    @overload
+    def submit(
+        self,
+        module_path: Callable[..., T],
+        /,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        start: bool = True,
+    ) -> Task[T]: ...
+
+    def submit(
+        self,
+        module_path: PathLike | Callable[..., Any],
+        function: str | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        start: bool = True,
+    ) -> Task[Any]:
+        """Run a function in the environment; returns at once.
+
+        Args:
+            module_path: The Python file that holds the function; or, instead of file and name, a function of an
+                importable file of yours: it is looked up there by its name, and the task has its return type.
+            function: Its name in that file; a method as `"Class.method"`.
+            args: Positional arguments. Copied before this returns.
+            kwargs: Keyword arguments, likewise. A function whose signature names a parameter `task` receives a
+                `RemoteTaskHandle` there, unless you give one.
+            start: False leaves the task PENDING until `task.start()`, so that listeners hear everything.
+
+        Returns:
+            The task: RUNNING when a worker was free, else PENDING.
+
+        Raises:
+            NotLaunchedError: `launch()` was not called, or `exit()` was.
+            WorkerPoolBroken: the workers keep dying.
+            FileNotFoundError: there is no such file.
+            SerializationError: an argument cannot be pickled; the text names it.
+        """
+        path, name = _target(module_path, function)
+        return self._submit(path, name, args, kwargs or {}, start)
+
+    def submit_script(
+        self,
+        script_path: PathLike,
+        args: tuple[Any, ...] = (),
+        run_name: str = "__main__",
+        *,
+        start: bool = True,
+    ) -> Task[None]:
+        """Run a file as a script in the environment; returns at once.
+
+        `sys.exit()` and `sys.exit(0)` in it complete the task, another code fails it.
+
+        Args:
+            script_path: The file.
+            args: Its command line, `sys.argv[1:]`; each is passed as text.
+            run_name: The value of `__name__` in it.
+            start: As for `submit`.
+        Raises:
+            NotLaunchedError, WorkerPoolBroken, FileNotFoundError: as for `submit`.
+        """
+        path = _existing(script_path)
+        arguments = [str(argument) for argument in args]
+        task: Task[None] = Task(
+            self._runner(),
+            os.path.basename(path),
+            lambda number: codec.encode_script(number, path, arguments, run_name),
+        )
+        return task.start() if start else task
+
+    def map(
+        self,
+        module_path: PathLike,
+        function: str,
+        iterable: Iterable[Any],
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+    ) -> Iterator[Any]:
+        """Run a function once for each item, over all workers. Starts now, not at the first `next()`.
+
+        Args:
+            module_path: The Python file that holds the function.
+            function: Its name in that file.
+            iterable: The items; each becomes the only positional argument.
+            timeout: How long `next()` may wait for a result, in seconds; None waits as long as the tasks run.
+            ordered: Yield in the order of the items, or as the tasks end.
+
+        Returns:
+            An iterator of results. Closing or dropping it cancels what is left. A failed item raises its
+            `ExecutionException` at its place, a late one TimeoutError; both cancel what is left.
+
+        Raises:
+            NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`.
+        """
+        return MapIterator(self.map_tasks(module_path, function, iterable), ordered=ordered, timeout=timeout)
+
+    def map_tasks(self, module_path: PathLike, function: str, iterable: Iterable[Any]) -> TaskList[Any]:
+        """Submit one task for each item; each item becomes the only positional argument.
+
+        Returns:
+            The tasks, all started, in the order of the items.
+
+        Raises:
+            NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`; the tasks that
+                were started before are canceled.
+        """
+        path, name = _target(module_path, function)
+        tasks: TaskList[Any] = TaskList()
+        try:
+            for item in iterable:
+                tasks.append(self._submit(path, name, (item,), {}, True))
+        except BaseException:
+            tasks.cancel()
+            raise
+        return tasks
+
+    # --- Blocking calls
+
+    def execute(
+        self,
+        module_path: PathLike,
+        function: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run a function in the environment and wait for its result; several threads use several workers.
+
+        Raises:
+            ExecutionException: the function failed.
+            InvalidStateError: it was canceled, by `exit()`.
+            NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`.
+        """
+        return self._finished(self.submit(module_path, function, args, kwargs))
+
+    def run_script(self, script_path: PathLike, args: tuple[Any, ...] = (), run_name: str = "__main__") -> None:
+        """Run a file as a script in the environment and wait for its end; raises like `execute`."""
+        self._finished(self.submit_script(script_path, args, run_name))
+
+    def import_module(self, module_path: PathLike) -> RemoteModule:
+        """A stand-in for a module: its functions run in the environment, one blocking call each.
+
+        Args:
+            module_path: The Python file; it is read, not run, in this process.
+        Raises:
+            FileNotFoundError: there is no such file.
+            SyntaxError: it is not Python of this version.
+        """
+        return RemoteModule(self, _existing(module_path))
+
+    def _finished(self, task: Task[T]) -> T:
+        try:
+            return task.wait_for().result
+        except BaseException:
+            task.cancel()  # the caller was interrupted: nobody waits for it any more
+            raise
+
+    def _submit(self, path: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], start: bool) -> Task[Any]:
+        target = f"{os.path.basename(path)}:{name}"
+
+        def encode(number: int) -> list[Buffer]:
+            try:
+                return codec.encode_call(number, path, name, args, kwargs)
+            except Exception as error:
+                raise _not_sendable(target, args, kwargs, error) from error
+
+        task: Task[Any] = Task(self._runner(), target, encode)
+        return task.start() if start else task
+
+    # --- Context manager
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Exit the environment."""
+        self.exit()
+
+
+class RemoteModule:
+    """The functions of a file, each of which runs in an environment when called, and blocks until it has returned."""
+
+    def __init__(self, environment: Environment, path: str) -> None:
+        self._environment = environment
+        self._path = path
+        self._functions = _functions_of(path)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__") or name not in self.__dict__.get("_functions", ()):
+            raise AttributeError(_no_attribute(self.__dict__.get("_path", ""), name, self.__dict__.get("_functions", ())))
+        environment, path = self._environment, self._path
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return environment.execute(path, name, args, kwargs)
+
+        call.__name__ = call.__qualname__ = name
+        return call
+
+    def __dir__(self) -> list[str]:
+        return list(self._functions)
+
+    def __repr__(self) -> str:
+        return f"<RemoteModule {os.path.basename(self._path)} in {self._environment.name}: {', '.join(self._functions)}>"
+
+
+def _target(module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
+    """The file and the name of a function."""
+    if not callable(module_path):
+        if not isinstance(function, str) or not function:
+            raise TypeError(f"the name of a function in {module_path} is wanted, not {function!r}")
+        return _existing(module_path), function
+    name = getattr(module_path, "__qualname__", "")
+    if not name or "<" in name:
+        raise SerializationError(
+            f"{module_path!r} has no name by which a worker could find it (it is a lambda, or made inside a "
+            "function): move it to the top level of a file"
+        )
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(module_path))
+    except TypeError:
+        path = None
+    if path is None or not os.path.exists(path):
+        raise SerializationError(f"{name} has no Python file from which a worker could load it")
+    return os.path.abspath(path), name
+
+
+def _existing(path: PathLike) -> str:
+    found = os.path.abspath(path)
+    if not os.path.isfile(found):
+        hint = "" if os.path.isabs(path) else f" (given as {os.fspath(path)!r}, from {os.getcwd()})"
+        raise FileNotFoundError(f"there is no file {found}{hint}")
+    return found
+
+
+def _not_sendable(
+    target: str, args: Sequence[Any], kwargs: dict[str, Any], error: Exception
+) -> SerializationError:
+    """Name the argument that cannot be pickled."""
+    named = [(f"args[{place}]", value) for place, value in enumerate(args)]
+    named += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
+    for name, value in named:
+        try:
+            codec.encode_call(0, "", "", (value,), {})
+        except Exception as own:  # noqa: BLE001 - the value's own pickling
+            return SerializationError(
+                f"{name} ({type(value).__qualname__}) cannot be sent to {target}: {type(own).__name__}: {own}; "
+                "build it inside the function, or pass what it is made from"
+            )
+    return SerializationError(f"the arguments of {target} cannot be sent: {type(error).__name__}: {error}")
+
+
+def _functions_of(path: str) -> tuple[str, ...]:
+    import ast
+
+    with open(path, "rb") as file:
+        tree = ast.parse(file.read(), path)
+    return tuple(node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def _no_attribute(path: str, name: str, functions: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, functions, 1)
+    return f"{os.path.basename(path)} has no function {name!r}" + (f". Did you mean {near[0]!r}?" if near else "")
+
+

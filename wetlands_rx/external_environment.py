@@ -1,0 +1,282 @@
+"""An environment on disk, served by a pool of worker processes."""
+
+from __future__ import annotations
+
+import html
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from wetlands_rx._provision.activation import activated_environment, platform_commands
+from wetlands_rx._provision.prefix import Prefix
+from wetlands_rx._task.call import Runner
+from wetlands_rx._worker import runtime
+from wetlands_rx.environment import Environment
+from wetlands_rx.exceptions import NotLaunchedError
+from wetlands_rx.logger import LogContext
+
+if TYPE_CHECKING:
+    from wetlands_rx._pool.pool import Pool
+    from wetlands_rx._worker.process import OnLine, WorkerProcess
+    from wetlands_rx._worker.process_logger import ProcessLogger
+
+__all__ = ["Commands", "ExternalEnvironment"]
+
+Commands = Sequence[str] | Mapping[str, Sequence[str]]
+"""Shell commands: a list, or lists by platform: `"all"`, `"linux"`, `"mac"`, `"windows"`."""
+
+_START_TIMEOUT_S = 60.0
+
+
+class ExternalEnvironment(Environment, runtime.Closable):
+    """A Python environment of its own, whose functions run in worker processes.
+
+    Made by an `EnvironmentManager`.
+
+    Args:
+        name: Its name.
+        prefix: Where it is.
+        on_exit: Called at the end of each `exit()`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        prefix: Prefix,
+        *,
+        on_exit: Callable[[ExternalEnvironment], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.prefix = prefix
+        self._on_exit = on_exit
+        self._lock = threading.Lock()  # guards the fields below
+        self._pool: Pool | None = None
+        self._launching = False
+        self._exited = False
+        self._loggers: WeakKeyDictionary[subprocess.Popen[str], ProcessLogger] = WeakKeyDictionary()
+
+    @property
+    def path(self) -> Path:
+        """The folder of the environment."""
+        return self.prefix.path
+
+    # --- Workers
+
+    def launch(
+        self,
+        additional_activate_commands: Commands = (),
+        *,
+        max_workers: int = 1,
+        worker_env: Callable[[int], dict[str, str]] | None = None,
+    ) -> None:
+        """Start the worker processes, all at once, and wait until they are ready. Does nothing when they run.
+
+        Args:
+            additional_activate_commands: Shell commands whose effect on the environment variables the workers get;
+                run once, not per worker.
+            max_workers: How many processes; each runs one call at a time.
+            worker_env: Receives a worker's index, from 0, and returns environment variables for it, as for
+                `CUDA_VISIBLE_DEVICES`. Called in this thread, and again on a library thread for the replacement of a
+                worker that died.
+
+        Raises:
+            WorkerStartError: a worker did not start, with what it printed; none is left.
+            ValueError: `max_workers` is not at least 1.
+            TypeError: `worker_env` returns something else than texts.
+            ProvisioningError: an activation command failed.
+        """
+        if max_workers < 1:
+            raise ValueError(f"max_workers is {max_workers}; at least 1 is needed")
+        with self._lock:
+            if self._launching or (self._pool is not None and not self._pool.broken):
+                return
+            self._launching, broken, self._pool = True, self._pool, None
+        try:
+            if broken is not None:
+                broken.close()
+                runtime.release()
+            pool = self._launched_pool(additional_activate_commands, max_workers, worker_env)
+            with self._lock:
+                self._pool, self._exited = pool, False
+        finally:
+            with self._lock:
+                self._launching = False
+        runtime.close_at_exit(self)
+
+    def _launched_pool(
+        self,
+        commands: Commands,
+        max_workers: int,
+        worker_env: Callable[[int], dict[str, str]] | None,
+    ) -> Pool:
+        # Not at the top: with them come reactivex and the worker machinery, which listing environments does not need.
+        from wetlands_rx._pool.pool import Pool
+        from wetlands_rx._worker.process import WorkerProcess
+
+        variables = activated_environment(self.prefix, os.environ, platform_commands(commands))
+        shared = runtime.acquire()
+
+        def start_process(index: int, on_line: OnLine) -> WorkerProcess:
+            own = _checked_variables(worker_env(index)) if worker_env is not None else {}
+            return WorkerProcess(self.prefix.python, {**variables, **own}, shared.supervisor, on_line)
+
+        try:
+            pool = Pool(self.name, start_process, shared)
+            pool.launch(max_workers, _START_TIMEOUT_S)
+        except BaseException:
+            runtime.release()
+            raise
+        return pool
+
+    def launched(self) -> bool:
+        """True while workers run."""
+        pool = self._pool
+        return pool is not None and not pool.broken
+
+    @property
+    def worker_count(self) -> int:
+        """How many worker processes there are now."""
+        pool = self._pool
+        return pool.counts().workers if pool is not None else 0
+
+    def exit(self) -> None:
+        """Cancel what waits, ask what runs to stop, and end the workers; those still busy after 1 s are killed.
+
+        Each task that had not ended is CANCELED. When this returns no process and no thread is left. Without effect
+        when no workers run.
+        """
+        with self._lock:
+            pool, self._pool = self._pool, None
+            self._exited = self._exited or pool is not None
+        if pool is None:
+            return
+        pool.close()
+        runtime.release()
+        if self._on_exit is not None:
+            self._on_exit(self)
+
+    def _runner(self) -> Runner:
+        pool = self._pool
+        if pool is None:
+            raise NotLaunchedError(self.name, self._exited)
+        return pool
+
+    # --- Commands
+
+    def execute_commands(
+        self,
+        commands: Commands,
+        additional_activate_commands: Commands = (),
+        popen_kwargs: Mapping[str, Any] | None = None,
+        wait: bool = False,
+        log_context: LogContext | None = None,
+        log: bool = True,
+    ) -> subprocess.Popen[str]:
+        """Run shell commands in the activated environment, one after the other; the first that fails ends them.
+
+        Args:
+            commands: What to run.
+            additional_activate_commands: Run before, in the same shell.
+            popen_kwargs: Further arguments for `subprocess.Popen`; `env` is added to the activated environment.
+            wait: Wait for the end.
+            log_context: Goes with the log records of the output.
+            log: Read the output with a `ProcessLogger`, which `get_process_logger` returns. False leaves the pipe,
+                standard error merged into it, to you.
+
+        Returns:
+            The process of the shell, in a session of its own.
+
+        Raises:
+            subprocess.CalledProcessError: with `wait`, when a command failed; carries the output when `log`.
+        """
+        from wetlands_rx._worker.process_logger import ProcessLogger
+
+        script = "\n".join(["set -e", *platform_commands(additional_activate_commands), *platform_commands(commands)])
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "start_new_session": True, **(popen_kwargs or {})}
+        options["env"] = {**activated_environment(self.prefix, os.environ), **(options.get("env") or {})}
+        process: subprocess.Popen[str] = subprocess.Popen(
+            ["/bin/sh", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if log else subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            **options,
+        )
+        logger = None
+        if log:
+            context = LogContext(log_source="environment", env_name=self.name, stage="commands")
+            logger = ProcessLogger(process, LogContext(**{**context, **(log_context or {})}))
+            self._loggers[process] = logger
+            logger.start_reading()
+        if wait:
+            self._wait_for_commands(process, logger, script)
+        return process
+
+    def get_process_logger(self, process: subprocess.Popen[str]) -> ProcessLogger:
+        """The reader of a process's output.
+
+        Raises:
+            KeyError: the process was not started by `execute_commands(..., log=True)` of this environment.
+        """
+        return self._loggers[process]
+
+    def _wait_for_commands(
+        self, process: subprocess.Popen[str], logger: ProcessLogger | None, script: str
+    ) -> None:
+        try:
+            code = process.wait()
+        except BaseException:
+            _end_session(process)
+            raise
+        output = None
+        if logger is not None:
+            logger.join(5.0)
+            output = "\n".join(logger.get_output())
+        if code:
+            raise subprocess.CalledProcessError(code, script, output)
+
+    # --- How it looks
+
+    def __repr__(self) -> str:
+        pool = self._pool
+        if pool is None:
+            return f"<Environment {self.name}: not launched, {self.path}>"
+        counts = pool.counts()
+        return f"<Environment {self.name}: {counts.workers} workers ({counts.busy} busy), {counts.queued} queued>"
+
+    def _repr_html_(self) -> str:
+        pool = self._pool
+        rows = ""
+        for worker in pool.workers() if pool is not None else ():
+            calls = ", ".join(call.target for call in worker.held)
+            state = "starting" if not worker.ready else "busy" if calls else "idle"
+            cells = (worker.index, worker.info.pid, state, calls, worker.answered)
+            rows += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+        table = (
+            "<table><tr><th>worker</th><th>pid</th><th>state</th><th>call</th><th>answered</th></tr>" + rows + "</table>"
+            if rows
+            else ""
+        )
+        return f'<div class="wetlands-environment"><code>{html.escape(repr(self))}</code>{table}</div>'
+
+
+def _checked_variables(variables: Mapping[Any, Any]) -> dict[str, str]:
+    for key, value in variables.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"worker_env must return texts: {key!r} has the value {value!r}")
+        if not key or "=" in key or "\0" in key or "\0" in value:
+            raise ValueError(f"worker_env returns {key!r}={value!r}, which cannot be an environment variable")
+    return dict(variables)
+
+
+def _end_session(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.wait()
