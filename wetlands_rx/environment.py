@@ -255,7 +255,9 @@ class RemoteModule:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__") or name not in self.__dict__.get("_functions", ()):
-            raise AttributeError(_no_attribute(self.__dict__.get("_path", ""), name, self.__dict__.get("_functions", ())))
+            raise AttributeError(
+                _no_attribute(self.__dict__.get("_path", ""), name, self.__dict__.get("_functions", ()))
+            )
         environment, path = self._environment, self._path
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -268,7 +270,8 @@ class RemoteModule:
         return list(self._functions)
 
     def __repr__(self) -> str:
-        return f"<RemoteModule {os.path.basename(self._path)} in {self._environment.name}: {', '.join(self._functions)}>"
+        names = ", ".join(self._functions)
+        return f"<RemoteModule {os.path.basename(self._path)} in {self._environment.name}: {names}>"
 
 
 def _target(module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
@@ -300,9 +303,7 @@ def _existing(path: PathLike) -> str:
     return found
 
 
-def _not_sendable(
-    target: str, args: Sequence[Any], kwargs: dict[str, Any], error: Exception
-) -> SerializationError:
+def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], error: Exception) -> SerializationError:
     """Name the argument that cannot be pickled."""
     named = [(f"args[{place}]", value) for place, value in enumerate(args)]
     named += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
@@ -330,5 +331,3 @@ def _no_attribute(path: str, name: str, functions: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(name, functions, 1)
     return f"{os.path.basename(path)} has no function {name!r}" + (f". Did you mean {near[0]!r}?" if near else "")
-
-

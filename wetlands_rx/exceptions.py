@@ -281,4 +281,3 @@ def describe_exit(exit_code: Optional[int], signal: Optional[int]) -> str:
     if exit_code is not None:
         return "ended with exit code {}".format(exit_code)
     return "ended"
-

@@ -210,7 +210,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         logger = None
         if log:
             context = LogContext(log_source="environment", env_name=self.name, stage="commands")
-            logger = ProcessLogger(process, LogContext(**{**context, **(log_context or {})}))
+            logger = ProcessLogger(process, context | (log_context or LogContext()))
             self._loggers[process] = logger
             logger.start_reading()
         if wait:
@@ -225,9 +225,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         """
         return self._loggers[process]
 
-    def _wait_for_commands(
-        self, process: subprocess.Popen[str], logger: ProcessLogger | None, script: str
-    ) -> None:
+    def _wait_for_commands(self, process: subprocess.Popen[str], logger: ProcessLogger | None, script: str) -> None:
         try:
             code = process.wait()
         except BaseException:
@@ -257,11 +255,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
             state = "starting" if not worker.ready else "busy" if calls else "idle"
             cells = (worker.index, worker.info.pid, state, calls, worker.answered)
             rows += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
-        table = (
-            "<table><tr><th>worker</th><th>pid</th><th>state</th><th>call</th><th>answered</th></tr>" + rows + "</table>"
-            if rows
-            else ""
-        )
+        titles = "".join(f"<th>{title}</th>" for title in ("worker", "pid", "state", "call", "answered"))
+        table = f"<table><tr>{titles}</tr>{rows}</table>" if rows else ""
         return f'<div class="wetlands-environment"><code>{html.escape(repr(self))}</code>{table}</div>'
 
 

@@ -5,6 +5,7 @@ old says so. Nothing of ours is installed in the environment: the package is loa
 only its standard-library part is touched.
 """
 
+# pyright: reportTypeCommentUsage=false
 import sys
 
 OLDEST = (3, 8)
@@ -44,7 +45,8 @@ def load_package():
     spec = importlib.util.spec_from_file_location(
         name, os.path.join(here, "__init__.py"), submodule_search_locations=[here]
     )
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

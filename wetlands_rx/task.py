@@ -135,6 +135,8 @@ class TaskError(str):
         exit_code: The exit code of a worker that died, or None.
     """
 
+    __slots__ = ("category", "exit_code", "remote_type", "worker")
+
     category: str
     remote_type: str
     worker: WorkerInfo | None
@@ -170,6 +172,11 @@ class TaskFuture(concurrent.futures.Future[T]):
         self._task.cancel()
         return self._task.status is CANCELED
 
+    def resolve_canceled(self) -> None:
+        """The task ended CANCELED; called by the task."""
+        super().cancel()
+        self.set_running_or_notify_cancel()  # without it, concurrent.futures.wait never sees the end
+
     def running(self) -> bool:
         """True while a worker runs the function."""
         return self._task.status is RUNNING
@@ -194,6 +201,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         "_maximum",
         "_message",
         "_number",
+        "_operator_lock",
         "_outputs",
         "_result",
         "_runner",
@@ -240,6 +248,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._mailbox: Mailbox[Happening] | None = None
         self._subject: TerminalSubject[TaskEvent[T]] | None = None
         self._future: TaskFuture[T] | None = None
+        self._operator_lock: threading.RLock | None = None
         self._listeners: list[tuple[Callable[[TaskEvent[T]], Any], Listener[TaskEvent[T]]]] | None = None
 
     # --- Read-only state ---
@@ -403,7 +412,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         mailbox = self._mailbox
         if mailbox is not None and mailbox.owner == threading.get_ident():
             if not self._status.is_finished():
-                raise RuntimeError(f"a listener of {self!r} cannot wait for it: the end would be told after the listener")
+                raise RuntimeError(f"a listener of {self!r} cannot wait for it: its end is told after the listener")
         elif not self._settled:
             self._wait(timeout)
         self._raise_failure()
@@ -421,11 +430,9 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         ended.acquire()
         if not self._add_waiter(ended.release):
             return
-        if not ended.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            if self._remove_waiter(ended.release):
-                raise TimeoutError(
-                    f"{self!r} has not ended after {timeout:g} s; it goes on (cancel() would ask it to stop)"
-                )
+        in_time = ended.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        if not in_time and self._remove_waiter(ended.release):
+            raise TimeoutError(f"{self!r} has not ended after {timeout:g} s; it goes on (cancel() asks it to stop)")
 
     # --- Observation ---
 
@@ -484,10 +491,10 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     @property
     def lock(self) -> threading.RLock:  # type: ignore[override]
         """RxPY's operators lock their source with it; made when the first one asks."""
-        made = self.__dict__.get("lock")
-        if made is None:
-            made = self.__dict__.setdefault("lock", threading.RLock())
-        return cast(threading.RLock, made)
+        with self._gate:
+            if self._operator_lock is None:
+                self._operator_lock = threading.RLock()
+            return self._operator_lock
 
     def _observe(self) -> tuple[TerminalSubject[TaskEvent[T]], Mailbox[Happening] | None]:
         """The stream and, before the end, the mailbox that feeds it; both made on first need."""
@@ -526,8 +533,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         elif self._status is FAILED:
             future.set_exception(self._failure)
         else:
-            concurrent.futures.Future.cancel(future)
-            future.set_running_or_notify_cancel()  # without it, concurrent.futures.wait never sees the end
+            future.resolve_canceled()
 
     # --- asyncio ---
 
@@ -736,7 +742,7 @@ def notify_end(task: Task[Any], waiter: Callable[[], None]) -> bool:
     Returns:
         False when it has been told already: the waiter will not be called.
     """
-    return task._add_waiter(waiter)  # pyright: ignore[reportPrivateUsage]
+    return task._add_waiter(waiter)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the library's own door
 
 
 class TaskList(list[Task[T]]):

@@ -43,12 +43,13 @@ class MapIterator(Iterator[T], Generic[T]):
         """
         try:
             task = self._source.next(self._timeout)
-            if task is None:
-                raise StopIteration
-            task.wait_for(self._timeout)
+            if task is not None:
+                task.wait_for(self._timeout)
         except BaseException:
             self.close()
             raise
+        if task is None:
+            raise StopIteration
         if task.status is TaskStatus.CANCELED:
             self.close()
             raise concurrent.futures.CancelledError(f"{task!r} was canceled")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from wetlands_rx._pool.dispatch import Dispatch, Send
+from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._streams.delivery import Delivery, Mailbox
 from wetlands_rx._task.call import Call, id_base
@@ -74,7 +74,7 @@ class Pool:
         self._workers: dict[int, Worker] = {}
         self._ending: list[Worker] = []
         self._state = _State.STARTING
-        self._cause: WorkerStartError | WorkerDiedError | None = None
+        self._cause: WorkerStartError | None = None
         self._missing = 0
         self._launched = threading.Event()
         self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery, lambda: None)
@@ -94,17 +94,21 @@ class Pool:
         try:
             for index in range(count):
                 self._spawn(index)
-            if not self._launched.wait(timeout):
-                with self._lock:
-                    late = next(worker for worker in self._workers.values() if not worker.ready)
-                    self._cause = WorkerStartError(
-                        self._name(late.index), f"no answer after {timeout:g} s", late.stderr_tail
-                    )
-            if self._cause is not None:
-                raise self._cause
+            failure = self._started_within(timeout)
         except BaseException:
             self.close(0.0)
             raise
+        if failure is not None:
+            self.close(0.0)
+            raise failure
+
+    def _started_within(self, timeout: float) -> WorkerStartError | None:
+        started = self._launched.wait(timeout)
+        with self._lock:
+            late = [worker for worker in self._workers.values() if not worker.ready]
+            if started or not late:
+                return self._cause
+        return WorkerStartError(self._name(late[0].index), f"no answer after {timeout:g} s", late[0].stderr_tail)
 
     def close(self, grace: float = _EXIT_GRACE_S) -> None:
         """End all: what waits is canceled at once, what runs is asked to stop and killed after `grace` seconds."""

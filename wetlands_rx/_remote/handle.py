@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, TypeVar, Union
 
@@ -24,20 +25,29 @@ def task_id(base: int, number: int) -> str:
     return str(uuid.UUID(int=base ^ number))
 
 
+class CallState:
+    """What the worker and the handle of one call tell each other."""
+
+    __slots__ = ("acknowledged", "ended")
+
+    def __init__(self) -> None:
+        self.acknowledged = False
+        self.ended = False
+
+
 class RemoteTaskHandle:
     """Given to a remote function whose signature names a parameter `task`. Safe from any thread of the worker.
 
     After the function has ended, every call here is without effect.
     """
 
-    __slots__ = ("_acknowledged", "_channel", "_ended", "_id_base", "_number")
+    __slots__ = ("_channel", "_id_base", "_number", "_state")
 
-    def __init__(self, channel: Channel, number: int, id_base: int) -> None:
+    def __init__(self, channel: Channel, number: int, id_base: int, state: CallState) -> None:
         self._channel = channel
         self._number = number
         self._id_base = id_base
-        self._acknowledged = False
-        self._ended = False
+        self._state = state
 
     @property
     def id(self) -> str:
@@ -65,7 +75,7 @@ class RemoteTaskHandle:
         Raises:
             TypeError: `current` or `maximum` is not a number.
         """
-        if not self._ended:
+        if not self._state.ended:
             text = message if message is None or type(message) is str else str(message)
             self._channel.send_update(self._number, text, _number(current), _number(maximum))
 
@@ -78,7 +88,7 @@ class RemoteTaskHandle:
         Raises:
             SerializationError: the value cannot be pickled.
         """
-        if self._ended:
+        if self._state.ended:
             return
         try:
             parts = codec.encode_output(self._number, str(key), value)
@@ -92,7 +102,7 @@ class RemoteTaskHandle:
 
     def cancel(self) -> None:
         """Acknowledge the cancel: the task becomes CANCELED as soon as the function returns or raises."""
-        self._acknowledged = True
+        self._state.acknowledged = True
 
     def raise_if_canceled(self) -> None:
         """Acknowledge and leave the function when the caller asked for it.
@@ -111,7 +121,7 @@ class RemoteTaskHandle:
             message: The text; never formatted with `%`.
             level: A level of the `logging` module.
         """
-        if not self._ended:
+        if not self._state.ended:
             self._channel.send([codec.encode_log(self._number, int(level), str(message))])
 
     def track(
@@ -128,34 +138,20 @@ class RemoteTaskHandle:
         """
         if total is None:
             total = operator.length_hint(iterable, 0) or None
-        done = 0
         self.update(message, current=0, maximum=total)
-        for item in iterable:
+        for done, item in enumerate(iterable, 1):
             self.raise_if_canceled()
             yield item
-            done += 1
             self.update(message, current=done, maximum=total)
 
 
 def _number(value: Any) -> Optional[Number]:
     """Plain numbers cross as they are; numpy's would drag numpy into the caller's reader."""
     if value is None or type(value) is int or type(value) is float:
-        return value  # type: ignore[no-any-return]
-    try:
+        return value
+    with contextlib.suppress(TypeError):
         return operator.index(value)
-    except TypeError:
-        pass
     try:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError("progress must be a number or None, not {!r}".format(value)) from None
-
-
-def end(handle: RemoteTaskHandle) -> bool:
-    """Make a handle inert after its function ended.
-
-    Returns:
-        True when the function had acknowledged a cancel.
-    """
-    handle._ended = True  # pyright: ignore[reportPrivateUsage]
-    return handle._acknowledged  # pyright: ignore[reportPrivateUsage]

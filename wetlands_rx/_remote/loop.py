@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -10,7 +11,7 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
-from wetlands_rx._remote.handle import RemoteTaskHandle, end
+from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
@@ -37,10 +38,8 @@ def serve(socket_fd: int, liveness_fd: int) -> None:
         if reconfigure is not None:
             reconfigure(line_buffering=True, errors="backslashreplace")
     channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
         _Worker(channel).run()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the caller is gone: nobody to tell
 
 
 class _Worker:
@@ -67,29 +66,28 @@ class _Worker:
 
     def _call(self, call: CallFunction) -> Tuple[List[Buffer], bool]:
         """Run a function. Returns the answer, and whether the function acknowledged a cancel."""
-        handle: Optional[RemoteTaskHandle] = None
+        state = CallState()
         self._channel.begin(call.task)
         try:
             function = self._modules.find(call.path, call.function)
             try:
                 args, kwargs = call.packed.load()
-            except Exception as error:
-                return _failed(call.task, _explain(error, "the arguments cannot be loaded here"), "serialization"), False
+            except Exception as error:  # noqa: BLE001 - loading runs the user's code
+                return _failed(
+                    call.task, _explain(error, "the arguments cannot be loaded here"), "serialization"
+                ), False
             if "task" not in kwargs and self._modules.wants_handle(function):
-                handle = kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base)
+                kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             value: Any = function(*args, **kwargs)
-            if type(value) is CoroutineType:
-                import asyncio
-
-                value = asyncio.run(value)
+            if isinstance(value, CoroutineType):
+                value = _run_coroutine(value)
         except FunctionNotFound as error:
             return _failed(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
-        except BaseException as error:  # the user's code: whatever it raises fails the task, not the worker
-            canceled = handle is not None and end(handle)
-            return _failed(call.task, describe(error), "raised"), canceled
-        if handle is not None and end(handle):
-            return [], True
-        return _result(call.task, value), False
+        except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
+            return _failed(call.task, describe(error), "raised"), state.acknowledged
+        finally:
+            state.ended = True
+        return ([], True) if state.acknowledged else (_result(call.task, value), False)
 
     def _script(self, script: RunScript) -> Tuple[List[Buffer], bool]:
         import runpy
@@ -104,7 +102,7 @@ class _Worker:
         except SystemExit as error:
             if error.code not in (None, 0):
                 return _failed(script.task, describe(error), "raised"), False
-        except BaseException as error:  # the user's code
+        except BaseException as error:  # noqa: BLE001 - the user's code
             return _failed(script.task, describe(error), "raised"), False
         finally:
             sys.argv = before_argv
@@ -117,7 +115,7 @@ class _Worker:
 def _result(task: int, value: Any) -> List[Buffer]:
     try:
         return codec.encode_result(task, value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - pickling runs the user's code
         what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
         return _failed(task, _explain(error, what), "serialization")
 
@@ -135,9 +133,11 @@ def _failed(task: int, failure: Failure, kind: str) -> List[Buffer]:
 
 
 def _flush(stream: Any) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the user's code closed or replaced it
         stream.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # the user's code closed or replaced it
 
 
+def _run_coroutine(coroutine: Any) -> Any:
+    import asyncio
+
+    return asyncio.run(coroutine)

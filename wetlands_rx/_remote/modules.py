@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -15,6 +16,8 @@ import sys
 from binascii import crc32
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+_MISSING = object()
 
 
 class FunctionNotFound(Exception):
@@ -48,10 +51,9 @@ class ModuleLoader:
         module = self._module(path)
         found: Any = module
         for part in function.split("."):
-            try:
-                found = getattr(found, part)
-            except AttributeError:
-                raise FunctionNotFound(_not_found(path, function, module)) from None
+            found = getattr(found, part, _MISSING)
+            if found is _MISSING:
+                raise FunctionNotFound(_not_found(path, function, module))
         if not callable(found):
             raise FunctionNotFound(
                 "{!r} in {} is {}, not a function".format(function, os.path.basename(path), type(found).__name__)
@@ -64,10 +66,8 @@ class ModuleLoader:
             return self._wants[function]
         except (KeyError, TypeError):
             wants = _names_task(function)
-        try:
+        with contextlib.suppress(TypeError):  # not hashable: looked at again next time
             self._wants[function] = wants
-        except TypeError:
-            pass  # not hashable: looked at again next time
         return wants
 
     def enter_folder(self, folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -80,9 +81,7 @@ def waker() -> tuple[asyncio.Future[None], Callable[[], None]]:
             future.set_result(None)
 
     def wake() -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(resolve)
-        except RuntimeError:  # the loop is closed: nobody waits there any more
-            pass
 
     return future, wake

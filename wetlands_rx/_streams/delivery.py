@@ -54,20 +54,13 @@ class Delivery:
         """Let a thread drain this mailbox soon. From any thread."""
         self._ready.put(mailbox)
         if not self._threads:
-            with self._lock:
-                if not self._threads:
-                    self._start_thread()
+            self._ensure_thread()
         self.watch()
 
     def watch(self) -> None:
         """See to it that stuck listeners are noticed while anything is being delivered."""
-        if self._watching:
-            return
-        with self._lock:
-            if self._watching:
-                return
-            self._watching = True
-        self._call_later(STALL_S, self._look)
+        if not self._watching and self._begin_watching():
+            self._call_later(STALL_S, self._look)
 
     def close(self, timeout: float) -> None:
         """End the threads after what is scheduled has been delivered.
@@ -84,6 +77,16 @@ class Delivery:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _begin_watching(self) -> bool:
+        with self._lock:
+            began, self._watching = not self._watching, True
+        return began
+
+    def _ensure_thread(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._start_thread()
 
     def _start_thread(self) -> None:
         thread = _DeliveryThread(f"{self._name}-{self._started}", self._serve)
@@ -121,16 +124,16 @@ class Delivery:
         """Look for stuck threads; on the clock's thread."""
         now = time.monotonic()
         with self._lock:
-            busy = [(thread, thread.mailbox) for thread in self._threads if thread.mailbox is not None]
+            busy = [(mailbox, now - thread.since) for thread in self._threads if (mailbox := thread.mailbox)]
+            stuck = sum(since >= STALL_S for _, since in busy)
             waiting = not self._ready.empty()
-            if waiting and all(now - thread.since >= STALL_S for thread, _ in busy) and len(busy) == len(self._threads):
-                if len(busy) < MOST_THREADS:
-                    self._start_thread()
+            if waiting and stuck == len(self._threads) < MOST_THREADS:
+                self._start_thread()
             self._watching = again = bool(busy) or waiting
         if again:
             self._call_later(STALL_S, self._look)
-        for thread, mailbox in busy:
-            if mailbox is not None and now - thread.since >= HELD_BACK_S:
+        for mailbox, since in busy:
+            if since >= HELD_BACK_S:
                 mailbox.on_stall()
 
 

@@ -53,21 +53,21 @@ class Listener(Generic[_T]):
         if self.active:
             try:
                 self._on_next(event)
-            except BaseException:  # noqa: BLE001 - the user's code; even SystemExit must not end a delivery thread
-                self._report(self._on_next)
+            except BaseException:  # the user's code; even SystemExit must not end a delivery thread
+                _logger.exception("a listener of %s raised: %s", self._source, _name(self._on_next))
 
     def end(self, error: Exception | None) -> None:
         """Say that nothing more comes."""
         if self.active and self._on_end is not None:
             try:
                 self._on_end(error)
-            except BaseException:  # noqa: BLE001 - as above
-                self._report(self._on_end)
+            except BaseException:  # as above
+                _logger.exception("a listener of %s raised at its end: %s", self._source, _name(self._on_end))
         self.active = False
 
-    def _report(self, callback: Callable[..., Any]) -> None:
-        name = getattr(callback, "__qualname__", None) or repr(callback)
-        _logger.exception("a listener of %s raised: %s", self._source, name)
+
+def _name(callback: Callable[..., Any]) -> str:
+    return getattr(callback, "__qualname__", None) or repr(callback)
 
 
 def observer_ends(observer: abc.ObserverBase[Any]) -> Callable[[Exception | None], None]:
@@ -113,7 +113,7 @@ class SerialSubject(Observable[_T]):
             listeners = self._listeners
             if not listeners or self._ended:
                 return
-            self._waiting.append(lambda: [listener.next(event) for listener in listeners] and None)
+            self._waiting.append(lambda: _next_to_all(listeners, event))
             if self._draining:
                 return
             self._draining = True
@@ -126,7 +126,7 @@ class SerialSubject(Observable[_T]):
                 return
             self._ended, self._error = True, error
             listeners, self._listeners = self._listeners, ()
-            self._waiting.append(lambda: [listener.end(error) for listener in listeners] and None)
+            self._waiting.append(lambda: _end_all(listeners, error))
             if self._draining:
                 return
             self._draining = True
@@ -159,11 +159,23 @@ class SerialSubject(Observable[_T]):
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
 
+def _next_to_all(listeners: tuple[Listener[_T], ...], event: _T) -> None:
+    for listener in listeners:
+        listener.next(event)
+
+
+def _end_all(listeners: tuple[Listener[Any], ...], error: Exception | None) -> None:
+    for listener in listeners:
+        listener.end(error)
+
+
 class TerminalSubject(Generic[_T]):
     """Hot events, and a terminal one that every later subscriber receives too.
 
     Its owner calls `emit` and `finish` one at a time (a task's mailbox does); subscribing is safe from any thread.
-    Made with a terminal event, it has ended from the start. The terminal event is kept in a `ReplaySubject(1)` that is built when the first late subscriber comes. Its scheduler
+    Made with a terminal event, it has ended from the start.
+
+    The terminal event is kept in a `ReplaySubject(1)` that is built when the first late subscriber comes. Its scheduler
     is the immediate one: with the default one the subscriber's thread would be kept to drain the replay.
     """
 

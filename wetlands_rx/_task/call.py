@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
 from wetlands_rx._task.lifecycle import Happening
 from wetlands_rx._wire.frames import Buffer
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery
 
 _numbers = itertools.count(1)
-_id_base = 0
 _NUMBER_BITS = 48
 
 
@@ -31,9 +32,7 @@ class Call:
 
     __slots__ = ("cancel_requested", "number", "parts", "post", "target", "waiting")
 
-    def __init__(
-        self, number: int, parts: Sequence[Buffer], target: str, post: Callable[[Happening], None]
-    ) -> None:
+    def __init__(self, number: int, parts: Sequence[Buffer], target: str, post: Callable[[Happening], None]) -> None:
         self.number = number
         self.parts = parts
         self.target = target
@@ -42,7 +41,8 @@ class Call:
         self.waiting = False
 
 
-class WorkerInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
     """Which worker ran a task.
 
     Attributes:
@@ -89,11 +89,9 @@ def next_number() -> int:
     return next(_numbers)
 
 
+@cache
 def id_base() -> int:
     """What the ids of this process have in common: a version 4 UUID, whose last 48 bits take the number."""
-    global _id_base
-    if not _id_base:
-        import uuid
+    import uuid
 
-        _id_base = uuid.uuid4().int >> _NUMBER_BITS << _NUMBER_BITS
-    return _id_base
+    return uuid.uuid4().int >> _NUMBER_BITS << _NUMBER_BITS

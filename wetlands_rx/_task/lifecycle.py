@@ -1,9 +1,7 @@
 """Decides which status of a task follows which. Pure: a table, and a look-up in it.
 
-    PENDING --Dispatched--> RUNNING --Finished--------> COMPLETED
-       |                       |-----Raised, WorkerLost> FAILED
-       |--CancelRequested      '-----CancelAcknowledged> CANCELED
-       '-> CANCELED, never sent
+PENDING becomes RUNNING when a worker gets the task, or CANCELED, never sent, when it is canceled before.
+RUNNING becomes COMPLETED, FAILED or CANCELED by what the worker answers, or by the worker's end.
 """
 
 from __future__ import annotations

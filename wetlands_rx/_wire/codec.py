@@ -149,7 +149,7 @@ def _decode_result(frame: Frame) -> List[Up]:
     if frame.flags & PLAIN:
         try:
             return [Finished(frame.number, packed.load())]
-        except Exception:  # another numpy there: whoever opens it fails that one task with the reason
+        except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one task with the reason
             return [FinishedUnopened(frame.number, packed)]
     return [FinishedUnopened(frame.number, packed)]
 
@@ -165,7 +165,7 @@ def _decode_output(frame: Frame) -> List[Up]:
         try:
             key, value = packed.load()
             return [OutputSet(frame.number, key, value)]
-        except Exception:  # as for a result
+        except Exception:  # noqa: BLE001 - as for a result
             return [OutputUnopened(frame.number, packed)]
     return [OutputUnopened(frame.number, packed)]
 

@@ -116,7 +116,9 @@ class FrameDecoder:
                     )
                 )
             if length > MAX_BODY_BYTES:
-                raise ProtocolError("a message of {} bytes is announced; the limit is {}".format(length, MAX_BODY_BYTES))
+                raise ProtocolError(
+                    "a message of {} bytes is announced; the limit is {}".format(length, MAX_BODY_BYTES)
+                )
             body_start = position + HEADER_SIZE
             if end - body_start >= length:
                 frames.append(Frame(kind, flags, number, bytes(view[body_start : body_start + length])))

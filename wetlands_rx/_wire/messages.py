@@ -38,7 +38,7 @@ class Configure(NamedTuple):
     """Down, once, before anything else: what a worker must know about itself."""
 
     environment: str
-    index: int
+    worker: int
     id_base: int
 
 

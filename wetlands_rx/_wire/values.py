@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from typing import Any, List, Tuple
+from typing import Any, List, Tuple, cast
 
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer
 from wetlands_rx.exceptions import ProtocolError
@@ -80,7 +80,7 @@ def open_body(flags: int, body: Buffer) -> Packed:
 
 def is_plain(value: Any) -> bool:
     """True when loading the value's pickle runs nobody's code: scalars, arrays of numbers, small containers of them."""
-    kind = type(value)
+    kind = cast("Any", type(value))
     if kind in _SCALARS:
         return True
     if kind is tuple or kind is list:
@@ -91,7 +91,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_leaf(value: Any) -> bool:
-    kind = type(value)
+    kind = cast("Any", type(value))
     if kind in _SCALARS:
         return True
     numpy = sys.modules.get("numpy")

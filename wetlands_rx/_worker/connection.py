@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -74,10 +75,8 @@ class WorkerConnection:
 
     def finish(self) -> None:
         """Let the reader read what has come and then end, whoever else holds the other end open."""
-        try:
+        with contextlib.suppress(OSError):  # it has ended already
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has ended already
 
     def close(self, error: Exception | None) -> None:
         """Close the socket and end the stream of messages; after the reader's end."""
@@ -90,11 +89,10 @@ class WorkerConnection:
     def _read(self) -> None:
         error: ProtocolError | None = None
         try:
-            self._read_until_end()
+            with contextlib.suppress(OSError):  # a reset is an end like any other: the process is asked how it ended
+                self._read_until_end()
         except ProtocolError as wrong:
             error = wrong
-        except OSError:
-            pass  # a reset is an end like any other: the process is asked how it ended
         self._on_end(error)
 
     def _read_until_end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,8 +10,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -68,13 +70,13 @@ class WorkerProcess:
             theirs.close()
             os.close(alive_read)
         self.pid = self._popen.pid
-        assert self._popen.stdout is not None and self._popen.stderr is not None
+        stdout, stderr = _pipes(self._popen)
         self._pipes = (
-            _OutputPipe("stdout", self._popen.stdout.fileno(), on_line),
-            _OutputPipe("stderr", self._popen.stderr.fileno(), on_line),
+            _OutputPipe("stdout", stdout.fileno(), on_line),
+            _OutputPipe("stderr", stderr.fileno(), on_line),
         )
         for pipe in self._pipes:
-            supervisor.watch(pipe.descriptor, lambda pipe=pipe: self._pump(pipe))
+            supervisor.watch(pipe.descriptor, partial(self._pump, pipe))
         self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
         self._reaping = threading.Lock()
         self._death: Death | None = None
@@ -111,9 +113,8 @@ class WorkerProcess:
             if self._pidfd >= 0:
                 self._supervisor.unwatch(self._pidfd)
                 os.close(self._pidfd)
-            assert self._popen.stdout is not None and self._popen.stderr is not None
-            self._popen.stdout.close()
-            self._popen.stderr.close()
+            for file in _pipes(self._popen):
+                file.close()
             os.close(self._alive_write)
             code = self._popen.returncode
             self._death = Death(
@@ -129,10 +130,8 @@ class WorkerProcess:
         return tuple(self._pipes[1].tail)
 
     def _kill_session(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # nobody is left in it
 
     def _exited(self, function: Callable[[], None]) -> None:
         self._supervisor.unwatch(self._pidfd)
@@ -141,6 +140,12 @@ class WorkerProcess:
     def _pump(self, pipe: _OutputPipe) -> None:
         if not pipe.pump():
             self._supervisor.unwatch(pipe.descriptor)
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdout, process.stderr
 
 
 class _OutputPipe:
@@ -185,4 +190,3 @@ class _OutputPipe:
                 lines.append(self._rest.decode("utf-8", "replace"))
                 self._rest = b""
         return True
-

@@ -119,7 +119,7 @@ class ProcessLogger:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _line_context(self, stream: str) -> LogContext:
-        return LogContext(**{**self._context, "stream": stream})
+        return self._context | LogContext(stream=stream)
 
     def _read(self, stream: str, pipe: IO[str]) -> None:
         try:
@@ -144,5 +144,5 @@ class ProcessLogger:
             log(self._level, line, context)
             for subscriber in subscribers:
                 subscriber(line, context)
-        except Exception:  # noqa: BLE001 - the user's handler or subscriber; the output must be read on
+        except Exception:  # the user's handler or subscriber; the output must be read on
             logging.getLogger("wetlands_rx").exception("a subscriber of a command's output raised")

@@ -11,10 +11,6 @@ from wetlands_rx._worker.supervisor import Supervisor
 
 _DELIVERY_GRACE_S = 5.0
 
-_lock = threading.Lock()  # guards the names below
-_current: Runtime | None = None
-_users = 0
-
 
 class Runtime:
     """A supervisor, and the delivery threads whose stuck listeners it notices."""
@@ -24,27 +20,43 @@ class Runtime:
         self.delivery = Delivery(self.supervisor.call_later)
 
 
+class _Shared:
+    """The runtime of this process, while somebody uses it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the fields below
+        self._runtime: Runtime | None = None
+        self._users = 0
+
+    def acquire(self) -> Runtime:
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = Runtime()
+            self._users += 1
+            return self._runtime
+
+    def release(self) -> None:
+        with self._lock:
+            self._users -= 1
+            runtime = None
+            if self._users == 0:
+                runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.delivery.close(_DELIVERY_GRACE_S)
+            runtime.supervisor.close()
+
+
+_shared = _Shared()
+
+
 def acquire() -> Runtime:
     """The shared runtime; each call wants one `release`."""
-    global _current, _users
-    with _lock:
-        if _current is None:
-            _current = Runtime()
-        _users += 1
-        return _current
+    return _shared.acquire()
 
 
 def release() -> None:
     """Give the runtime back; the last one ends its threads, after what is due has been delivered."""
-    global _current, _users
-    with _lock:
-        _users -= 1
-        runtime = _current if _users == 0 else None
-        if runtime is not None:
-            _current = None
-    if runtime is not None:
-        runtime.delivery.close(_DELIVERY_GRACE_S)
-        runtime.supervisor.close()
+    _shared.release()
 
 
 class Closable:

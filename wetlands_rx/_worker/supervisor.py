@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -84,10 +85,8 @@ class Supervisor:
             self._thread.start()
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the pipe is full, hence it is awake; or it is gone
             os.write(self._wake_write, b"x")
-        except (BlockingIOError, OSError):
-            pass  # it is awake, or gone
 
     def _close_pipe(self) -> None:
         os.close(self._wake_read)
@@ -134,10 +133,8 @@ class Supervisor:
         return due
 
     def _drain_wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            pass
 
     def _guarded(self, function: Callable[[], None]) -> None:
         try:

@@ -111,17 +111,19 @@ class Worker:
             self._held[number] = call
             self._handing.add(number)
         call.post(Dispatched(self.info))
-        sent = self.connection.send(call.parts)
+        handover = self._handed(number, sent=self.connection.send(call.parts))
+        if call.cancel_requested and handover is Handover.TAKEN:
+            self.cancel(call)
+        return handover
+
+    def _handed(self, number: int, *, sent: bool) -> Handover:
         with self._lock:
             self._handing.discard(number)
             if not sent:
                 self._held.pop(number, None)
                 return Handover.REFUSED
-            if self._ended and number in self._held:
-                return Handover.LOST
-        if call.cancel_requested:
-            self.cancel(call)
-        return Handover.TAKEN
+            lost = self._ended and number in self._held
+        return Handover.LOST if lost else Handover.TAKEN
 
     def cancel(self, call: Call) -> None:
         """Ask the function to stop, when this worker has it."""
