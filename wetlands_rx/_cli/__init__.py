@@ -1,0 +1,1 @@
+"""What the commands do; `wetlands_rx.cli` reads the command line."""
