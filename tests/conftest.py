@@ -32,6 +32,7 @@ settings.load_profile("wetlands_rx")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--settle", type=float, default=2.0, help="seconds that what a test ends may take to be gone")
     parser.addoption("--offline", action="store_true", help="skip the tests that need the package index")
 
 
@@ -90,11 +91,11 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_at_the_end() -> Iterator[None]:
+def nothing_is_left_at_the_end(pytestconfig: pytest.Config, ledger: Ledger) -> Iterator[None]:
     """Set up before every other session-wide fixture, hence the last one to look."""
     before = take_stock()
     yield
-    _complain("the session", settled(before))
+    _complain("the session", settled(before | ledger.reported, pytestconfig.getoption("settle")))
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,9 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, ledger: Ledger) -> It
     before = take_stock()
     yield
     keeps = [text for marker in request.node.iter_markers("keeps") for text in marker.args]
-    _complain("the test", settled(before | ledger.adopted, keeps=keeps))
+    left = settled(before | ledger.adopted, request.config.getoption("settle"), keeps)
+    ledger.reported.update(left)
+    _complain("the test", left)
 
 
 def _complain(who: str, left: list[Thing]) -> None:

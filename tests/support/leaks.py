@@ -20,7 +20,6 @@ from pathlib import Path
 
 import psutil
 
-SETTLE_S = 2.0  # threads and processes that were told to end may need this long on a busy machine
 POLL_S = 0.01
 _TRACKER = "multiprocessing.resource_tracker"  # the standard library keeps one for the life of the process
 _SHARED_MEMORY = Path("/dev/shm")
@@ -64,7 +63,7 @@ def left_behind(before: Stock, now: Stock) -> list[Thing]:
     return left
 
 
-def settled(before: Stock, within_s: float = SETTLE_S, keeps: Iterable[str] = ()) -> list[Thing]:
+def settled(before: Stock, within_s: float = 2.0, keeps: Iterable[str] = ()) -> list[Thing]:
     """Wait until nothing but `before` is left, or the time is up.
 
     Args:
@@ -86,9 +85,15 @@ def settled(before: Stock, within_s: float = SETTLE_S, keeps: Iterable[str] = ()
 
 @dataclass
 class Ledger:
-    """What fixtures of the whole session hold on purpose."""
+    """What is known to be there.
+
+    Attributes:
+        adopted: What fixtures of the whole session hold on purpose.
+        reported: What tests have been blamed for.
+    """
 
     adopted: set[Thing] = field(default_factory=set[Thing])
+    reported: set[Thing] = field(default_factory=set[Thing])
 
     @contextmanager
     def adopting(self) -> Generator[None]:

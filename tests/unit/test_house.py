@@ -18,6 +18,9 @@ import pytest
 from tests.support.leaks import left_behind, settled, take_stock
 from tests.support.oldest import OLDEST, imported_modules, module_name, oldest_interpreter, worker_files
 
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
 
 @contextmanager
 def waiting_thread() -> Generator[str]:
@@ -87,10 +90,6 @@ def test_the_workers_files_load_in_the_oldest_python_here() -> None:
     command = [interpreter, "-I", "-B", "-W", "error", "-c", program, root, *names]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, f"Python {version}: {answer.stderr}"
-
-
-ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
