@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import shutil
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from wetlands_rx._cli import demo_lines, plain_tasks
 from wetlands_rx._cli.board import Board, End
@@ -116,6 +117,10 @@ class _Show:
 
     def __call__(self, name: str, event: TaskEvent[Any]) -> None:
         """Show what happened to the task of this name."""
+        with contextlib.suppress(BrokenPipeError):  # the main thread meets it too, and ends
+            self._show(name, event)
+
+    def _show(self, name: str, event: TaskEvent[Any]) -> None:
         how = _ENDS.get(event.type)
         if how is None:
             row = Row(name, event.message, event.current, event.maximum)
@@ -164,10 +169,9 @@ def _end_lines(name: str, task: Task[Any]) -> list[str]:
         return [f"  {name:<18} FAILED: {clean(str(task.error))}", *trace]
     if task.status is TaskStatus.CANCELED:
         return [f"  {name:<18} canceled at {task.current}/{task.maximum}: it was asked to stop, and did"]
-    if not isinstance(task.result, dict):
-        return [f"  {name:<18} done"]
-    found = f"{task.result['count']:>4} {task.result['objects']}"
-    return [f"  {name:<18} {found:<20} {seconds(task.elapsed):>7}  worker {_worker(task)}"]
+    found = _found(task)
+    words = f"{found['count']:>4} {found['objects']}" if found else "done"
+    return [f"  {name:<18} {words:<20} {seconds(task.elapsed):>7}  worker {_worker(task)}"]
 
 
 def _summary(tasks: Mapping[str, Task[Any]], lasted: str) -> str:
@@ -212,8 +216,13 @@ def _write_counts(path: Path, tasks: Mapping[str, Task[Any]]) -> None:
 
 
 def _counted(tasks: Mapping[str, Task[Any]]) -> list[tuple[Task[Any], dict[str, Any]]]:
-    done = (task for task in tasks.values() if task.status is TaskStatus.COMPLETED)
-    return [(task, task.result) for task in done if isinstance(task.result, dict)]
+    return [(task, found) for task in tasks.values() if (found := _found(task))]
+
+
+def _found(task: Task[Any]) -> dict[str, Any]:
+    """What `segment` returned; empty for a task that did not come so far, or did something else."""
+    result: object = task.result if task.status is TaskStatus.COMPLETED else None
+    return cast("dict[str, Any]", result) if isinstance(result, dict) else {}
 
 
 def _worker(task: Task[Any]) -> str:
