@@ -20,6 +20,7 @@ __all__ = [
     "ProtocolError",
     "ProvisioningError",
     "PythonNotFoundError",
+    "RecipeError",
     "ResolutionError",
     "SerializationError",
     "TaskCanceled",
@@ -204,10 +205,10 @@ class IncompatibilityException(WetlandsError):
 
 
 class ProvisioningError(WetlandsError):
-    """An environment could not be made.
+    """An environment could not be made, found or changed.
 
     Attributes:
-        environment: The name of the environment.
+        environment: The name of the environment; may be empty.
         reason: What went wrong, in one or two sentences.
         details: The last lines of the tool that failed, verbatim, oldest first.
         hint: What to do next; may be empty.
@@ -221,7 +222,12 @@ class ProvisioningError(WetlandsError):
     def __str__(self) -> str:
         lines = "".join("\n    " + line for line in self.details)
         hint = "\nhint: {}".format(self.hint) if self.hint else ""
-        return "environment {!r} could not be made: {}{}{}".format(self.environment, self.reason, lines, hint)
+        head = "environment {!r}: ".format(self.environment) if self.environment else ""
+        return "{}{}{}{}".format(head, self.reason, lines, hint)
+
+
+class RecipeError(ProvisioningError, ValueError):
+    """A name or a recipe that says nothing sensible: the caller is at fault. Nothing was started or written."""
 
 
 class ResolutionError(ProvisioningError):
