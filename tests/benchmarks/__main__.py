@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import multiprocessing.pool
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ class Systems:
 
 
 @contextmanager
-def systems(workers: int) -> Iterator[Systems]:
+def systems(workers: int) -> Generator[Systems, None, None]:
     """Start all with `workers` workers; the peers by spawning, as their documentation advises beside threads."""
     context = multiprocessing.get_context("spawn")
     with (
