@@ -16,6 +16,7 @@ from wetlands_rx._cli import demo_lines, plain_tasks
 from wetlands_rx._cli.board import Board, End
 from wetlands_rx._cli.follow import interrupts_ignored
 from wetlands_rx._cli.items import UsageError
+from wetlands_rx._cli.making import made
 from wetlands_rx._cli.progress_lines import Row, clean, clean_lines, describe, seconds
 from wetlands_rx._cli.screen import Screen
 from wetlands_rx.environment_manager import EnvironmentManager
@@ -142,16 +143,12 @@ class _Show:
 
 
 def _prepare(manager: EnvironmentManager, screen: Screen) -> tuple[_Kind, ExternalEnvironment]:
-    screen.note("An isolated environment with scikit-image (made the first time, which may take a minute) ...")
-    began_at = time.monotonic()
     try:
-        kind, environment = _FULL, _FULL.make(manager)
+        return _FULL, made("wetlands-demo", manager, _FULL.make, screen)
     except ProvisioningError as error:
-        screen.note(f"It cannot be made: {clean(error.reason)}. A smaller demo on this very interpreter instead:")
-        kind, environment = _SMALL, _SMALL.make(manager)
-    else:
-        screen.note(f"It is at {environment.path} ({seconds(time.monotonic() - began_at)}).")
-    return kind, environment
+        excuse = f"scikit-image cannot be installed here: {clean(error.reason)}"
+        screen.note(f"{excuse}; a smaller demo on this very interpreter instead")
+        return _SMALL, _SMALL.make(manager)
 
 
 def _copied(functions: Path, out: Path) -> Path:

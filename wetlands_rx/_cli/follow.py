@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from wetlands_rx.logger import logger
+from wetlands_rx._cli.logs import records_into
 from wetlands_rx.task import Task, TaskEvent, TaskEventType
 
 TERMINAL = frozenset((TaskEventType.COMPLETION, TaskEventType.FAILURE, TaskEventType.CANCELATION))
@@ -53,7 +53,7 @@ def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float) ->
     """
     queue: _Queue = SimpleQueue()
     left, give_up_at = len(tasks), float("inf")
-    with _interrupts_into(queue), _log_into(queue):
+    with _interrupts_into(queue), records_into(_log_taker(queue)):
         for index in list(tasks):
             tasks[index].listen(_listener(queue, index)).start()
         while left and time.monotonic() < give_up_at:
@@ -101,30 +101,14 @@ def _listener(queue: _Queue, index: int) -> Callable[[TaskEvent[Any]], None]:
     return listen
 
 
-class _LogHandler(logging.Handler):
-    def __init__(self, queue: _Queue) -> None:
-        super().__init__()
-        self._queue = queue
-
-    def emit(self, record: logging.LogRecord) -> None:
+def _log_taker(queue: _Queue) -> Callable[[logging.LogRecord], None]:
+    def take(record: logging.LogRecord) -> None:
         from_function = getattr(record, "call_target", None) is not None or getattr(record, "stream", None) is not None
-        if (from_function or record.levelno >= logging.WARNING) and self._queue.qsize() < MOST_WAITING:
+        if (from_function or record.levelno >= logging.WARNING) and queue.qsize() < MOST_WAITING:
             worker = getattr(record, "worker_index", None)
-            self._queue.put(self.format(record) if worker is None else f"worker {worker}: {self.format(record)}")
+            queue.put(record.getMessage() if worker is None else f"worker {worker}: {record.getMessage()}")
 
-
-@contextmanager
-def _log_into(queue: _Queue) -> Generator[None]:
-    handler, level, propagate = _LogHandler(queue), logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # said once, and never by another thread in the middle of the status line
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
+    return take
 
 
 @contextmanager

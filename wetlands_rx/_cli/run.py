@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 
 from wetlands_rx._cli.follow import follow, interrupts_ignored
 from wetlands_rx._cli.items import JSON, UsageError, label, read_items
+from wetlands_rx._cli.making import made
 from wetlands_rx._cli.places import recipe_name
-from wetlands_rx._cli.progress_lines import seconds
 from wetlands_rx._cli.report import Item, Report
 from wetlands_rx._cli.results import ResultFolder
 from wetlands_rx._cli.screen import Screen
@@ -113,11 +112,7 @@ def _environment(manager: EnvironmentManager, options: RunOptions, screen: Scree
     dependencies: dict[str, Any] = {"pip": list(options.pip)}
     if options.python is not None:
         dependencies["python"] = options.python
-    screen.status(lambda _width: f"preparing environment {name} ...", now=True)
-    began_at = time.monotonic()
-    environment = manager.create(name, dependencies)
-    screen.note(f"environment {name} ({seconds(time.monotonic() - began_at)})")
-    return environment
+    return made(name, manager, lambda manager: manager.create(name, dependencies), screen)
 
 
 def _exit(manager: EnvironmentManager) -> None:

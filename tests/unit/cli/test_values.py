@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 from wetlands_rx._cli.items import JSON
 from wetlands_rx._cli.values import jsonable, mention
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - what users have
+
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 class Color(IntEnum):
