@@ -95,7 +95,7 @@ def nothing_is_left_at_the_end(pytestconfig: pytest.Config, ledger: Ledger) -> I
     """Set up before every other session-wide fixture, hence the last one to look."""
     before = take_stock()
     yield
-    _complain("the session", settled(before | ledger.reported, pytestconfig.getoption("settle")))
+    _complain("the session", settled(before | ledger.reported, _settle_s(pytestconfig)))
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +104,14 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, ledger: Ledger) -> It
     before = take_stock()
     yield
     keeps = [text for marker in request.node.iter_markers("keeps") for text in marker.args]
-    left = settled(before | ledger.adopted, request.config.getoption("settle"), keeps)
+    left = settled(before | ledger.adopted, _settle_s(request.config), keeps)
     ledger.reported.update(left)
     _complain("the test", left)
+
+
+def _settle_s(config: pytest.Config) -> float:
+    seconds: Any = config.getoption("settle")
+    return float(seconds)
 
 
 def _complain(who: str, left: list[Thing]) -> None:
