@@ -15,11 +15,12 @@ from wetlands_rx import EnvironmentManager, Task, TaskEvent, TaskStatus
 from wetlands_rx.external_environment import ExternalEnvironment
 
 Show = Callable[[str, TaskEvent[Any]], None]
+Tasks = dict[str, Task[Any]]
 SEARCH = "all thresholds"
 
 
 def own_environment(manager: EnvironmentManager) -> ExternalEnvironment:
-    return manager.create("wetlands-demo", {"pip": ["scikit-image"]})  # made once, there the next time
+    return manager.create("wetlands-demo", {"pip": ["scikit-image"]})  # there the next time
 
 
 def this_interpreter(manager: EnvironmentManager) -> ExternalEnvironment:
@@ -30,7 +31,7 @@ def is_half_way(event: TaskEvent[Any]) -> bool:
     return event.current == 50
 
 
-def count_things(env: ExternalEnvironment, functions: Path, names: list[str], show: Show) -> dict[str, Task[Any]]:
+def count_things(env: ExternalEnvironment, functions: Path, names: list[str], show: Show) -> Tasks:
     env.launch(max_workers=2)  # two processes in that environment
 
     search = env.submit(functions, "try_all_thresholds", args=(names[0],), start=False)
@@ -38,7 +39,7 @@ def count_things(env: ExternalEnvironment, functions: Path, names: list[str], sh
     half_way.subscribe(lambda event: event.task.cancel())  # asks; the function stops by itself
 
     tasks = {SEARCH: search.start()}
-    tasks |= zip(names, env.map_tasks(functions, "segment", names), strict=True)  # one task per image
+    tasks |= zip(names, env.map_tasks(functions, "segment", names), strict=True)  # one each
     for name, task in tasks.items():
         task.listen(partial(show, name))  # started, each update, one end
     reactivex.merge(*tasks.values()).run()  # until all have ended, whatever their end

@@ -39,7 +39,7 @@ class Watcher:
 _Queue = SimpleQueue[tuple[int, TaskEvent[Any]] | str | None]
 
 
-def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float) -> None:
+def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float, leave: Callable[[], None]) -> None:
     """Start the tasks and tell the watcher what happens to them until all have ended. On the main thread only.
 
     Ctrl-C cancels all of them: those that wait end at once, those that run are asked to stop. This returns when all
@@ -50,30 +50,41 @@ def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float) ->
             that have ended.
         watcher: Who is told.
         grace: How long a running function may take to stop, in seconds.
+        leave: Ends the workers. What they printed last is told after that: it travels beside the results.
     """
     queue: _Queue = SimpleQueue()
-    left, give_up_at = len(tasks), float("inf")
-    with _interrupts_into(queue), records_into(_log_taker(queue)):
-        for index in list(tasks):
-            tasks[index].listen(_listener(queue, index)).start()
-        while left and time.monotonic() < give_up_at:
-            try:
-                news = queue.get(timeout=TICK_S)
-            except Empty:
-                watcher.on_tick()
-                continue
+    with records_into(_log_taker(queue)):
+        with _interrupts_into(queue):
+            for index in list(tasks):
+                tasks[index].listen(_listener(queue, index)).start()
+            _until_ended(queue, tasks, watcher, grace)
+        leave()
+        while not queue.empty():
+            news = queue.get_nowait()
             if isinstance(news, str):
                 watcher.on_log(news)
-            elif news is not None:
-                index, event = news
-                watcher.on_event(index, event)
-                left -= event.type in TERMINAL
-            elif give_up_at < float("inf"):
-                return
-            else:
-                give_up_at = time.monotonic() + grace
-                watcher.on_interrupt()
-                cancel_all(tasks)
+
+
+def _until_ended(queue: _Queue, tasks: Mapping[int, Task[Any]], watcher: Watcher, grace: float) -> None:
+    left, give_up_at = len(tasks), float("inf")
+    while left and time.monotonic() < give_up_at:
+        try:
+            news = queue.get(timeout=TICK_S)
+        except Empty:
+            watcher.on_tick()
+            continue
+        if isinstance(news, str):
+            watcher.on_log(news)
+        elif news is not None:
+            index, event = news
+            watcher.on_event(index, event)
+            left -= event.type in TERMINAL
+        elif give_up_at < float("inf"):
+            return
+        else:
+            give_up_at = time.monotonic() + grace
+            watcher.on_interrupt()
+            cancel_all(tasks)
 
 
 def cancel_all(tasks: Mapping[int, Task[Any]]) -> None:

@@ -167,26 +167,26 @@ class Report(Watcher):
         return told
 
     def _failure(self, index: int, task: Task[Any]) -> None:
-        label, error = self._items[index].label, clean(str(task.error))
+        label = self._items[index].label
+        error, *more = clean_lines([str(task.error)])
         if task.error is not None and task.error.category == "lookup":
             if not self.not_found:  # the others cannot fare better
                 self.not_found = True
                 self._screen.note(f"wetlands-rx: {error}")
                 cancel_all(self._tasks)
             return
-        lines = clean_lines(task.traceback or ())
-        frames = tuple(lines[:-1])
-        if not lines:
-            self._screen.note(f"{label}: FAILED: {error}")
-        elif frames in self._tracebacks:
+        trace = clean_lines(task.traceback or ())
+        frames = tuple(line for line in trace if line.startswith(" "))
+        if frames and frames in self._tracebacks:
             self._screen.note(f"{label}: FAILED: {error} (at the same place as above)")
-        else:
-            self._tracebacks.add(frames)
+            return
+        self._tracebacks.add(frames)
+        self._screen.note(f"{label}: FAILED: {error}")
+        if trace:
             where = f" ({clean(str(task.worker))})" if task.worker is not None else ""
-            self._screen.note(f"{label}: FAILED: {error}")
-            self._screen.note(f"  remote traceback{where}:")
-            for line in lines:
-                self._screen.note(f"    {line}")
+            more = [f"remote traceback{where}:", *(f"  {line}" for line in trace)]
+        for line in more:
+            self._screen.note(f"  {line}")
 
     def _emit(self, name: str, index: int, **told: JSON) -> None:
         if self._events is not None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def run(options: RunOptions) -> int:
         }
         events = sys.stdout if options.json else None
         report = Report(items, tasks, screen, events, folder, ordered=options.ordered)
-        follow(tasks, report, grace=options.grace)
+        follow(tasks, report, grace=options.grace, leave=partial(_exit, manager))
         report.finish(workers)
     if report.interrupted:
         return INTERRUPTED
