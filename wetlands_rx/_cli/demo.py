@@ -165,6 +165,8 @@ def _end_lines(name: str, task: Task[Any]) -> list[str]:
         trace = [f"      {line}" for line in clean_lines(task.traceback or ())]
         return [f"  {name:<18} FAILED: {clean(str(task.error))}", *trace]
     if task.status is TaskStatus.CANCELED:
+        if task.started_at is None:
+            return [f"  {name:<18} canceled before it began"]
         return [f"  {name:<18} canceled at {task.current}/{task.maximum}: it was asked to stop, and did"]
     found = _found(task)
     words = f"{found['count']:>4} {found['objects']}" if found else "done"

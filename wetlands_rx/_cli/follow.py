@@ -36,7 +36,8 @@ class Watcher:
         """The first Ctrl-C; all tasks are canceled next."""
 
 
-_Queue = SimpleQueue[tuple[int, TaskEvent[Any]] | str | None]
+Queue = SimpleQueue[tuple[int, TaskEvent[Any]] | str | None]
+"""An event of the task at a place, a text, or None for Ctrl-C."""
 
 
 def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float, leave: Callable[[], None]) -> None:
@@ -52,11 +53,11 @@ def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float, le
         grace: How long a running function may take to stop, in seconds.
         leave: Ends the workers. What they printed last is told after that: it travels beside the results.
     """
-    queue: _Queue = SimpleQueue()
-    with records_into(_log_taker(queue)):
+    queue: Queue = SimpleQueue()
+    with records_into(log_taker(queue)):
         with _interrupts_into(queue):
             for index in list(tasks):
-                tasks[index].listen(_listener(queue, index)).start()
+                tasks[index].listen(listener(queue, index)).start()
             _until_ended(queue, tasks, watcher, grace)
         leave()
         while not queue.empty():
@@ -65,7 +66,7 @@ def follow(tasks: Mapping[int, Task[Any]], watcher: Watcher, *, grace: float, le
                 watcher.on_log(news)
 
 
-def _until_ended(queue: _Queue, tasks: Mapping[int, Task[Any]], watcher: Watcher, grace: float) -> None:
+def _until_ended(queue: Queue, tasks: Mapping[int, Task[Any]], watcher: Watcher, grace: float) -> None:
     left, give_up_at = len(tasks), float("inf")
     while left and time.monotonic() < give_up_at:
         try:
@@ -103,7 +104,12 @@ def interrupts_ignored() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _listener(queue: _Queue, index: int) -> Callable[[TaskEvent[Any]], None]:
+def listener(queue: Queue, index: int) -> Callable[[TaskEvent[Any]], None]:
+    """The listener of the task at this place: puts what it hears into the queue, unless that is too long.
+
+    Ends and outputs are never left out.
+    """
+
     def listen(event: TaskEvent[Any]) -> None:
         droppable = event.type is TaskEventType.UPDATE and event.output is None
         if not droppable or queue.qsize() < MOST_WAITING:
@@ -112,7 +118,9 @@ def _listener(queue: _Queue, index: int) -> Callable[[TaskEvent[Any]], None]:
     return listen
 
 
-def _log_taker(queue: _Queue) -> Callable[[logging.LogRecord], None]:
+def log_taker(queue: Queue) -> Callable[[logging.LogRecord], None]:
+    """Puts what functions print or log, and warnings, into the queue as text."""
+
     def take(record: logging.LogRecord) -> None:
         from_function = getattr(record, "call_target", None) is not None or getattr(record, "stream", None) is not None
         if (from_function or record.levelno >= logging.WARNING) and queue.qsize() < MOST_WAITING:
@@ -123,7 +131,7 @@ def _log_taker(queue: _Queue) -> Callable[[logging.LogRecord], None]:
 
 
 @contextmanager
-def _interrupts_into(queue: _Queue) -> Generator[None]:
+def _interrupts_into(queue: Queue) -> Generator[None]:
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
         queue.put(None)  # a SimpleQueue may be used in the middle of its own get()
 
