@@ -17,52 +17,66 @@ HEAD = "Using Python 3.11.7 environment at: v\n"
             ResolutionError,
             "the dependencies cannot be satisfied",
             "the index has no package 'nupmy'",
-            "error: No solution found when resolving dependencies\n  cause: Because nupmy was not found in the package "
-            "registry and you require nupmy, we can conclude that your requirements are unsatisfiable.",
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because nupmy was not found in the "
+                "package registry and you require nupmy, we can conclude that your requirements are unsatisfiable."
+            ),
         ),
         (
             ResolutionError,
             "the dependencies cannot be satisfied",
             "no version 'iniconfig==99' exists",
-            "error: No solution found when resolving dependencies\n  cause: Because there is no version of "
-            "iniconfig==99 and you require iniconfig==99, we can conclude that your requirements are unsatisfiable.",
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because there is no version of "
+                "iniconfig==99 and you require iniconfig==99, we can conclude that your requirements are unsatisfiable."
+            ),
         ),
         (
             ResolutionError,
             "the dependencies cannot be satisfied",
             "loosen or drop one of the requirements",
-            "  × No solution found when resolving dependencies:\n  ╰─▶ Because you require numpy==1.26 and "
-            "numpy==2.0, we can conclude that your requirements are unsatisfiable.",
+            (
+                "  \u00d7 No solution found when resolving dependencies:\n  ╰─▶ Because you require numpy==1.26 and "
+                "numpy==2.0, we can conclude that your requirements are unsatisfiable."
+            ),
         ),
         (
             ResolutionError,
             "the dependencies cannot be satisfied",
             "another Python may do",
-            "error: No solution found when resolving dependencies\n  cause: Because tensorflow==1.0.0 has no wheels "
-            "with a matching Python ABI tag (e.g., `cp311`) and you require tensorflow==1.0, we can conclude that your "
-            "requirements are unsatisfiable.",
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because tensorflow==1.0.0 has no "
+                "wheels with a matching Python ABI tag (e.g., `cp311`) and you require tensorflow==1.0, we can "
+                "conclude that your requirements are unsatisfiable."
+            ),
         ),
         (
             NetworkError,
             "a package index could not be reached",
             "unset UV_OFFLINE",
-            "error: No solution found when resolving dependencies\n  cause: Because iniconfig was not found in the "
-            "cache and you require iniconfig==1.0, we can conclude that your requirements are unsatisfiable.\n\n"
-            "hint: Packages were unavailable because the network was disabled.",
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because iniconfig was not found in the "
+                "cache and you require iniconfig==1.0, we can conclude that your requirements are unsatisfiable.\n\n"
+                "hint: Packages were unavailable because the network was disabled."
+            ),
         ),
         (
             NetworkError,
             "a package index could not be reached",
             "check the network",
-            "error: Request failed after 3 retries in 4.5s\n  cause: Failed to fetch: http://127.0.0.1:9/simple/x/\n"
-            "  cause: tcp connect error\n  cause: Connection refused (os error 111)",
+            (
+                "error: Request failed after 3 retries in 4.5s\n  cause: Failed to fetch: http://127.0.0.1:9/simple/x/\n"
+                "  cause: tcp connect error\n  cause: Connection refused (os error 111)"
+            ),
         ),
         (
             NetworkError,
             "a package index could not be reached",
             "the proxy does not answer",
-            "error: Failed to fetch: https://example.invalid/simple/x/\n  cause: client error (Connect)\n"
-            "  cause: tunnel error: failed to create underlying connection",
+            (
+                "error: Failed to fetch: https://example.invalid/simple/x/\n  cause: client error (Connect)\n"
+                "  cause: tunnel error: failed to create underlying connection"
+            ),
         ),
         (
             NetworkError,

@@ -35,7 +35,12 @@ def test_every_spelling_of_a_request_has_one_form(wanted: str | None, canonical:
     assert canonical_request(canonical or None) == canonical
 
 
-@pytest.mark.parametrize("wanted", ["", "three", "pypy3.9", "3.11rc", "3.11.7.1.2x", ">=", "3.11;x", "latest", "٣.١١"])
+NUMBERS_OF_ANOTHER_SCRIPT = "\u0663.\u0661\u0661"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "three", "pypy3.9", "3.11rc", "3.11.7.1.2x", ">=", "3.11;x", "latest", NUMBERS_OF_ANOTHER_SCRIPT]
+)
 def test_what_is_no_version_is_refused_with_the_way_to_write_one(wanted: str) -> None:
     with pytest.raises(RecipeError, match=r'(?s)is not a Python version.*"3\.11"'):
         canonical_request(wanted)
@@ -43,7 +48,7 @@ def test_what_is_no_version_is_refused_with_the_way_to_write_one(wanted: str) ->
 
 @pytest.mark.parametrize("wanted", [3.11, 3, ("3", "11")])
 def test_a_number_is_refused_because_three_point_ten_would_be_three_point_one(wanted: Any) -> None:
-    with pytest.raises(RecipeError, match="(?s)the Python version is a text.*in quotes"):
+    with pytest.raises(RecipeError, match=r"(?s)the Python version is a text.*in quotes"):
         canonical_request(wanted)
 
 

@@ -62,46 +62,46 @@ def test_a_requirement_is_written_anew_in_one_spelling(written: str, canonical: 
     assert parse({"pip": [written]}).pip == (canonical,)
 
 
-@pytest.mark.parametrize(
-    ("dependencies", "words"),
-    [
-        (
-            {"pyhton": "3.11"},
-            r"(?s)unknown key 'pyhton' in the dependencies.*did you mean 'python'\? Known are: python, ",
-        ),
-        ({"Pip": []}, "(?s)unknown key 'Pip'.*did you mean 'pip'?"),
-        ({"zzz": []}, "(?s)unknown key 'zzz' in the dependencies\nhint: Known are"),
-        ({7: []}, "unknown key 7"),
-        (["numpy"], "the dependencies must be a dictionary, not list"),
-        ({"pip": "numpy"}, r"(?s)'pip' must be a list, not str.*write \['numpy'\]"),
-        ({"pip": {"numpy": "1"}}, "'pip' must be a list, not dict"),
-        ({"pip": [None]}, "an entry of 'pip' must be a text, not NoneType"),
-        ({"pip": [" "]}, "an entry of 'pip' is empty"),
-        ({"pip": ["--index-url=https://example.invalid"]}, "is an option, not a package"),
-        ({"pip": ["-r requirements.txt"]}, "is an option, not a package"),
-        ({"pip": [" -e ."]}, "is an option, not a package"),
-        ({"conda": ["--file x"]}, "is an option, not a package"),
-        ({"pip": ["numpy\n--index-url=x"]}, "a control character"),
-        ({"pip": ["./tools"]}, "(?s)is not a package for pip.*a folder belongs into 'local'"),
-        ({"pip": ["numpy=1"]}, "is not a package for pip"),
-        ({"pip": ["conda-forge::numpy"]}, "names a channel"),
-        ({"pip": [{"nam": "numpy"}]}, r"(?s)unknown key 'nam' in an entry of 'pip'.*did you mean 'name'\?"),
-        ({"pip": [{}]}, "the name of an entry of 'pip' must be a text, not NoneType"),
-        ({"pip": [{"name": "a", "optional": "yes"}]}, "'optional' must be True or False, not 'yes'"),
-        (
-            {"pip": [{"name": "a", "platforms": ["linux64"]}]},
-            r"(?s)'linux64' is not a platform.*did you mean 'linux-64'\?",
-        ),
-        ({"local": [{"name": "a"}]}, "the path of an entry of 'local' must be a text"),
-        ({"local": [{"name": "a b", "path": "x"}]}, "'a b' cannot be the name of a package"),
-        (
-            {"local": [{"name": "a", "path": "x", "editible": True}]},
-            r"(?s)unknown key 'editible'.*did you mean 'editable'\?",
-        ),
-        ({"channels": "conda-forge"}, "'channels' must be a list"),
-        ({"python": "snake"}, "'snake' is not a Python version"),
-    ],
-)
+NONSENSE: list[tuple[Any, str]] = [
+    (
+        {"pyhton": "3.11"},
+        r"(?s)unknown key 'pyhton' in the dependencies.*did you mean 'python'\? Known are: python, ",
+    ),
+    ({"Pip": []}, "(?s)unknown key 'Pip'.*did you mean 'pip'?"),
+    ({"zzz": []}, "(?s)unknown key 'zzz' in the dependencies\nhint: Known are"),
+    ({7: []}, "unknown key 7"),
+    (["numpy"], "the dependencies must be a dictionary, not list"),
+    ({"pip": "numpy"}, r"(?s)'pip' must be a list, not str.*write \['numpy'\]"),
+    ({"pip": {"numpy": "1"}}, "'pip' must be a list, not dict"),
+    ({"pip": [None]}, "an entry of 'pip' must be a text, not NoneType"),
+    ({"pip": [" "]}, "an entry of 'pip' is empty"),
+    ({"pip": ["--index-url=https://example.invalid"]}, "is an option, not a package"),
+    ({"pip": ["-r requirements.txt"]}, "is an option, not a package"),
+    ({"pip": [" -e ."]}, "is an option, not a package"),
+    ({"conda": ["--file x"]}, "is an option, not a package"),
+    ({"pip": ["numpy\n--index-url=x"]}, "a control character"),
+    ({"pip": ["./tools"]}, "(?s)is not a package for pip.*a folder belongs into 'local'"),
+    ({"pip": ["numpy=1"]}, "is not a package for pip"),
+    ({"pip": ["conda-forge::numpy"]}, "names a channel"),
+    ({"pip": [{"nam": "numpy"}]}, r"(?s)unknown key 'nam' in an entry of 'pip'.*did you mean 'name'\?"),
+    ({"pip": [{}]}, "the name of an entry of 'pip' must be a text, not NoneType"),
+    ({"pip": [{"name": "a", "optional": "yes"}]}, "'optional' must be True or False, not 'yes'"),
+    (
+        {"pip": [{"name": "a", "platforms": ["linux64"]}]},
+        r"(?s)'linux64' is not a platform.*did you mean 'linux-64'\?",
+    ),
+    ({"local": [{"name": "a"}]}, "the path of an entry of 'local' must be a text"),
+    ({"local": [{"name": "a b", "path": "x"}]}, "'a b' cannot be the name of a package"),
+    (
+        {"local": [{"name": "a", "path": "x", "editible": True}]},
+        r"(?s)unknown key 'editible'.*did you mean 'editable'\?",
+    ),
+    ({"channels": "conda-forge"}, "'channels' must be a list"),
+    ({"python": "snake"}, "'snake' is not a Python version"),
+]
+
+
+@pytest.mark.parametrize(("dependencies", "words"), NONSENSE)
 def test_what_cannot_be_understood_is_named(dependencies: Any, words: str) -> None:
     with pytest.raises(RecipeError, match=words) as caught:
         parse(dependencies)
