@@ -25,7 +25,7 @@ from reactivex.disposable import Disposable
 from wetlands_rx._remote.failures import describe
 from wetlands_rx._remote.handle import RemoteTaskHandle, task_id
 from wetlands_rx._streams.bridges import AsyncEvents, waker
-from wetlands_rx._streams.delivery import Mailbox
+from wetlands_rx._streams.delivery import Mailbox, Step
 from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
 from wetlands_rx._task.call import Call, Runner, WorkerInfo, id_base, next_number
@@ -169,8 +169,7 @@ class TaskFuture(concurrent.futures.Future[T]):
         Returns:
             True when the task will never run, False when it runs (and is asked to stop) or has ended.
         """
-        self._task.cancel()
-        return self._task.status is CANCELED
+        return self._task._withdraw() or self._task.status is CANCELED  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def resolve_canceled(self) -> None:
         """The task ended CANCELED; called by the task."""
@@ -385,16 +384,21 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         `task.cancel_requested`; it ends CANCELED when it acknowledges and returns, COMPLETED when it returns anyway.
         Does nothing when the task has ended.
         """
+        self._withdraw()
+
+    def _withdraw(self) -> bool:
+        """Cancel; True when the task had no worker and will never run."""
         with self._gate:
             call = self._call
             if call is None:
-                return
+                return False
             call.cancel_requested = True
             never_started, self._started = not self._started, True
         if never_started or self._runner.withdraw(call):
             self._post(CancelRequested())
-        else:
-            self._runner.ask_cancel(call)
+            return True
+        self._runner.ask_cancel(call)
+        return False
 
     def wait_for(self, timeout: float | None = None) -> Self:
         """Block until the task has ended and its listeners have been told.
@@ -409,11 +413,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             RuntimeError: called by a listener of this task before its end, which would wait for itself.
             InvalidStateError: the task was never started and there is no timeout, so that nothing would end the wait.
         """
-        mailbox = self._mailbox
-        if mailbox is not None and mailbox.owner == threading.get_ident():
-            if not self._status.is_finished():
-                raise RuntimeError(f"a listener of {self!r} cannot wait for it: its end is told after the listener")
-        elif not self._settled:
+        if not self._settled:
             self._wait(timeout)
         self._raise_failure()
         return self
@@ -424,13 +424,18 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             raise self._failure.with_traceback(None)
 
     def _wait(self, timeout: float | None) -> None:
+        mailbox = self._mailbox
+        if mailbox is not None and mailbox.owner == threading.get_ident():
+            if self._status.is_finished():
+                return
+            raise RuntimeError(f"a listener of {self!r} cannot wait for it: its end is told after the listener")
         if not self._started and timeout is None:
             raise InvalidStateError(f"{self!r} was created with start=False: call start() before waiting for it")
         ended = threading.Lock()
         ended.acquire()
         if not self._add_waiter(ended.release):
             return
-        in_time = ended.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        in_time = ended.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX))
         if not in_time and self._remove_waiter(ended.release):
             raise TimeoutError(f"{self!r} has not ended after {timeout:g} s; it goes on (cancel() asks it to stop)")
 
@@ -448,6 +453,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     def remove_listener(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
         """Stop calling `callback`; the one that was registered last, when it was registered more than once.
 
+        Does nothing when the task has ended: it lets its listeners go then.
+
         Raises:
             ValueError: it is not registered.
         """
@@ -458,9 +465,9 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
                 if registered[place][0] == callback:
                     listener = registered.pop(place)[1]
                     break
-        if listener is None:
+        if listener is None and not self._status.is_finished():
             raise ValueError(f"{callback!r} does not listen to {self!r}")
-        if self._subject is not None:
+        if listener is not None and self._subject is not None:
             self._subject.remove(listener)
 
     def _listen(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
@@ -502,12 +509,13 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             mailbox = self._mailbox_locked()
             subject = self._subject
             if subject is None:
-                subject = self._subject = TerminalSubject(self, self._terminal_event() if self._settled else None)
+                terminal = self._terminal_event() if self._status.is_finished() else None
+                subject = self._subject = TerminalSubject(self, terminal)
             return subject, mailbox
 
     def _mailbox_locked(self) -> Mailbox[Happening] | None:
         if self._mailbox is None and not self._settled:
-            self._mailbox = Mailbox(self._deliver, self._runner.delivery, self._on_stall)
+            self._mailbox = Mailbox(self._deliver, self._runner.delivery)
         return self._mailbox
 
     # --- concurrent.futures ---
@@ -520,7 +528,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             if future is None:
                 future = self._future = TaskFuture(self)
                 self._mailbox_locked()  # its callbacks are user code: they belong on a delivery thread
-                now = self._settled
+                now = self._status.is_finished()  # else whoever applies the end finds the future
             else:
                 now = False
         if now:
@@ -617,78 +625,73 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             for waiter in waiters:
                 waiter()
 
-    def _deliver(self, happening: Happening, number: int) -> None:
-        """Apply what happened, then tell the listeners. On a delivery thread."""
+    def _deliver(self, happening: Happening, number: int) -> list[Step]:
+        """Apply what happened; returns the calls that tell the listeners. On a delivery thread."""
         happening = _opened(happening)
         with self._gate:
             if self._call is None:
-                return  # late news
+                return []  # late news
             before = self._status
             ended = self._apply(happening)
             subject, future = self._subject, self._future
         if not ended:
-            if subject is not None and not (isinstance(happening, Dispatched) and before is RUNNING):
-                kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
-                output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
-                subject.emit(self._event(kind, output), number)
-            return
+            if subject is None or (isinstance(happening, Dispatched) and before is RUNNING):
+                return []
+            kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
+            output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
+            return subject.emit(self._event(kind, output), number)
+        steps: list[Step] = []
         if future is not None:
-            self._resolve(future)
-        event = self._terminal_event()
-        with self._gate:
-            subject = self._subject
+            steps.append((None, lambda: self._resolve(future)))
         if subject is not None:
-            subject.finish(event)
-        late_subject = self._settle_now()
-        if late_subject is not None:
-            late_subject.finish(event)  # made after the look above; does nothing otherwise
+            steps.extend(subject.finish(self._terminal_event()))
+        steps.append((None, self._settle_now))
+        return steps
 
-    def _settle_now(self) -> TerminalSubject[TaskEvent[T]] | None:
+    def _settle_now(self) -> None:
         """The end has been told: let go of whoever waits for that."""
         with self._gate:
             self._settled = True
-            subject = self._subject
             waiters, self._waiters = self._waiters, None
             self._listeners = None
         for waiter in waiters or ():
             waiter()
-        return subject
-
-    def _on_stall(self) -> None:
-        """A listener does not come back. On the clock's thread; once the end is known, nobody waits for a listener."""
-        if self._call is None and not self._settled:
-            self._settle_now()
 
     def _apply(self, happening: Happening) -> bool:
         """Change the state; with the gate held. Returns True when this was the end."""
         before = self._status
         status = next_status(before, happening)
         if status is before:
-            if isinstance(happening, Updated):
-                if happening.message is not None:
-                    self._message = happening.message
-                if happening.current is not None:
-                    self._current = happening.current
-                if happening.maximum is not None:
-                    self._maximum = happening.maximum
-            elif isinstance(happening, OutputSet):
-                # Replaced, not changed: whoever copies it at this moment needs no lock.
-                self._outputs = {**(self._outputs or {}), happening.key: happening.value}
-            elif isinstance(happening, Dispatched):
-                self._worker = happening.worker
+            self._take_note(happening)
             return False
-        self._status = status
+        # The status comes last: whoever reads it, without the gate, finds all that belongs to it.
         if isinstance(happening, Dispatched):
             self._worker = happening.worker
             self._started_at = time.time()
+            self._status = status
             return False
         if isinstance(happening, Finished):
             self._result = happening.value
         else:
             self._failure = _failure(happening, self._target, self._worker)
         self._finished_at = time.time()
+        self._status = status
         self._call = None  # the arguments are free now
         return True
+
+    def _take_note(self, happening: Happening) -> None:
+        if isinstance(happening, Updated):
+            if happening.message is not None:
+                self._message = happening.message
+            if happening.current is not None:
+                self._current = happening.current
+            if happening.maximum is not None:
+                self._maximum = happening.maximum
+        elif isinstance(happening, OutputSet):
+            # Replaced, not changed: whoever copies it at this moment needs no lock.
+            self._outputs = {**(self._outputs or {}), happening.key: happening.value}
+        elif isinstance(happening, Dispatched):
+            self._worker = happening.worker
 
     def _event(self, kind: TaskEventType, output: TaskOutput | None = None) -> TaskEvent[T]:
         return TaskEvent(self, kind, self._message, self._current, self._maximum, output, time.time())
@@ -773,18 +776,18 @@ def _opened(happening: Happening) -> Happening:
     if isinstance(happening, FinishedUnopened):
         try:
             return Finished(happening.task, happening.packed.load())
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except BaseException as error:  # noqa: BLE001 - the user's code
             return _unloadable(happening.task, "the result", error)
     if isinstance(happening, OutputUnopened):
         try:
             key, value = happening.packed.load()
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except BaseException as error:  # noqa: BLE001 - the user's code
             return _unloadable(happening.task, "an output", error)
         return OutputSet(happening.task, key, value)
     return happening
 
 
-def _unloadable(task: int, what: str, error: Exception) -> Raised:
+def _unloadable(task: int, what: str, error: BaseException) -> Raised:
     failure = describe(error)
     return Raised(task, f"{what} cannot be loaded here: {failure.error}", failure.traceback, "", "serialization")
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
-from wetlands_rx._streams.delivery import Delivery, Mailbox
+from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
 from wetlands_rx._task.call import Call, id_base
 from wetlands_rx._task.lifecycle import EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Logged
@@ -77,7 +77,7 @@ class Pool:
         self._cause: WorkerStartError | None = None
         self._missing = 0
         self._launched = threading.Event()
-        self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery, lambda: None)
+        self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery)
 
     # --- launching and ending; the caller's threads
 
@@ -335,6 +335,7 @@ class Pool:
             how = f"its process {describe_exit(death.exit_code, death.signal) if death is not None else 'ended'}"
         return WorkerStartError(self._name(worker.index), how, death.stderr_tail if death is not None else ())
 
-    def _log(self, item: _LogItem, number: int) -> None:
+    def _log(self, item: _LogItem, number: int) -> tuple[Step, ...]:
         level, text, context = item
         log(level, text, context)
+        return ()

@@ -17,6 +17,8 @@ _T = TypeVar("_T")
 class AsyncEvents(AsyncIterator[_T], Generic[_T]):
     """An async iterator over a stream that other threads feed; wakes its loop once per batch.
 
+    Like an async generator it has ended for good when a wait for its next event is canceled.
+
     Args:
         subscribe: Subscribes two callbacks, for an event and for the end; returns the subscription.
     """
@@ -42,16 +44,16 @@ class AsyncEvents(AsyncIterator[_T], Generic[_T]):
             try:
                 await woken
             except asyncio.CancelledError:
-                self._subscription.dispose()
+                await self.aclose()  # nobody may come back for what would be kept
                 raise
-            finally:
-                self._wake = None
 
     async def aclose(self) -> None:
-        """Unsubscribe; the work goes on."""
+        """Unsubscribe, and end the iteration; the work goes on."""
         self._subscription.dispose()
         with self._lock:
             self._ended = True
+            self._wake = None
+            self._waiting.clear()
 
     def _on_next(self, event: _T) -> None:
         with self._lock:

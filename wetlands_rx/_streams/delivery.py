@@ -1,7 +1,8 @@
 """Delivery threads: where listeners are called, so that no reader thread ever runs user code.
 
 One thread serves all mailboxes. Only when a listener does not come back, and something else waits, another thread is
-started: a listener that blocks for ever costs one thread and delays the others by about 20 ms.
+started: a listener that blocks for ever costs one thread and delays the others by about 20 ms. What its own mailbox
+still holds goes on without it after about a second; what it missed is kept, and told to it when it comes back.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 _T = TypeVar("_T")
 
 STALL_S = 0.02
-"""A listener that takes longer than this is considered stuck while something else waits."""
+"""A call that takes longer than this is considered stuck while something else waits."""
 HELD_BACK_S = 1.0
-"""A mailbox whose listener takes longer than this is told so (`Mailbox.on_stall`)."""
+"""A call that takes longer than this holds its mailbox back no longer."""
 MOST_THREADS = 64
 _BATCH = 1024
 
@@ -32,46 +34,87 @@ class CallLater(Protocol):
     def __call__(self, delay: float, function: Callable[[], None], /) -> None: ...
 
 
-class Delivery:
-    """Calls the handlers of mailboxes, each mailbox by one thread at a time.
+class Party(Protocol):
+    """Somebody who is called, one call at a time.
 
-    Args:
-        call_later: The clock that looks for stuck listeners.
-        name: Goes into the threads' names.
+    Attributes:
+        late: What is kept for a party that has not come back from a call; None for all others. Set by the mailbox.
     """
 
-    def __init__(self, call_later: CallLater, name: str = "wetlands-delivery") -> None:
+    late: deque[Callable[[], None]] | None
+
+
+Step = tuple[Party | None, Callable[[], None]]
+"""A call into the user's code, and whose call it is; None for a party that is called only once."""
+
+
+class Deliverer:
+    """Who empties mailboxes: a delivery thread, or a test by hand.
+
+    Attributes:
+        mailbox: Which one it is at.
+        since: When its present call began, in seconds of the monotonic clock.
+    """
+
+    __slots__ = ("mailbox", "since")
+
+    def __init__(self) -> None:
+        self.mailbox: Mailbox[Any] | None = None
+        self.since = 0.0
+
+
+class Delivery:
+    """Empties mailboxes, each mailbox by one thread at a time.
+
+    Args:
+        call_later: The clock that looks for stuck calls.
+        name: Goes into the threads' names.
+        stall_s: See `STALL_S`.
+        held_back_s: See `HELD_BACK_S`.
+    """
+
+    def __init__(
+        self,
+        call_later: CallLater,
+        name: str = "wetlands-delivery",
+        *,
+        stall_s: float = STALL_S,
+        held_back_s: float = HELD_BACK_S,
+    ) -> None:
         self._call_later = call_later
         self._name = name
-        self._ready: SimpleQueue[Mailbox[Any] | None] = SimpleQueue()
+        self._stall_s = stall_s
+        self._held_back_s = held_back_s
+        self._ready: SimpleQueue[Mailbox[Any] | None] = SimpleQueue()  # None only wakes: look whether to end
         self._lock = threading.Lock()  # guards the fields below
         self._threads: list[_DeliveryThread] = []
+        self._ended: list[_DeliveryThread] = []  # about to end
         self._started = 0
         self._watching = False
         self._closed = False
 
     def schedule(self, mailbox: Mailbox[Any]) -> None:
-        """Let a thread drain this mailbox soon. From any thread."""
+        """Let a thread empty this mailbox soon. From any thread."""
         self._ready.put(mailbox)
         if not self._threads:
             self._ensure_thread()
         self.watch()
 
     def watch(self) -> None:
-        """See to it that stuck listeners are noticed while anything is being delivered."""
+        """See to it that stuck calls are noticed while anything is being delivered."""
         if not self._watching and self._begin_watching():
-            self._call_later(STALL_S, self._look)
+            self._call_later(self._stall_s, self._look)
 
     def close(self, timeout: float) -> None:
         """End the threads after what is scheduled has been delivered.
 
         Args:
-            timeout: How long to wait for them, in seconds. A thread whose listener does not come back ends when it
-                does; a thread does not wait for itself.
+            timeout: How long to wait for them, in seconds. A thread whose call does not come back ends when it does;
+                a thread does not wait for itself.
         """
         with self._lock:
             self._closed = True
-            threads = list(self._threads)
+            threads = self._threads + self._ended
         self._ready.put(None)
         deadline = time.monotonic() + timeout
         for thread in threads:
@@ -95,54 +138,66 @@ class Delivery:
         thread.start()
 
     def _serve(self, thread: _DeliveryThread) -> None:
+        deliverer = thread.deliverer
         while True:
-            mailbox = self._ready.get()
+            mailbox = self._next(thread)
             if mailbox is None:
-                if self._ends(thread):
-                    return
-                continue
-            thread.since = time.monotonic()
-            thread.mailbox = mailbox
-            more = mailbox.drain(thread)
-            thread.mailbox = None
+                return
+            deliverer.since = time.monotonic()
+            deliverer.mailbox = mailbox
+            self.watch()  # the clock may have looked between the queue and this line, and gone
+            more = mailbox.drain(deliverer)
+            deliverer.mailbox = None
             if more:
                 self._ready.put(mailbox)
-            if self._closed:
-                self._ready.put(None)  # look again, behind what was scheduled meanwhile
+
+    def _next(self, thread: _DeliveryThread) -> Mailbox[Any] | None:
+        """Wait for a mailbox; None when the thread must end."""
+        while True:
+            try:
+                mailbox = self._ready.get(block=not self._closed)
+            except Empty:
+                if self._ends(thread):
+                    return None
+                continue
+            if mailbox is not None:
+                return mailbox
 
     def _ends(self, thread: _DeliveryThread) -> bool:
         with self._lock:
-            if not self._ready.empty():
-                self._ready.put(None)
-                return False
+            # Removed before the look: whoever schedules something now sees no thread, or is seen by this look.
             self._threads.remove(thread)
+            if not self._ready.empty():
+                self._threads.append(thread)
+                return False
+            self._ended = [other for other in self._ended if other.is_alive()] + [thread]
             if self._threads:
-                self._ready.put(None)  # the next one may end too
+                self._ready.put(None)  # the next one, which waits
             return True
 
     def _look(self) -> None:
-        """Look for stuck threads; on the clock's thread."""
+        """Look for stuck calls; on the clock's thread."""
         now = time.monotonic()
         with self._lock:
-            busy = [(mailbox, now - thread.since) for thread in self._threads if (mailbox := thread.mailbox)]
-            stuck = sum(since >= STALL_S for _, since in busy)
+            self._watching = False  # before the look: what begins after it finds nobody watching
+            busy = [(mailbox, thread.deliverer) for thread in self._threads if (mailbox := thread.deliverer.mailbox)]
+        for mailbox, deliverer in busy:
+            if mailbox.overtake(deliverer, now - self._held_back_s):
+                self._ready.put(mailbox)
+        with self._lock:
             waiting = not self._ready.empty()
+            stuck = sum(now - deliverer.since >= self._stall_s for _, deliverer in busy)
             if waiting and stuck == len(self._threads) < MOST_THREADS:
                 self._start_thread()
-            self._watching = again = bool(busy) or waiting
-        if again:
-            self._call_later(STALL_S, self._look)
-        for mailbox, since in busy:
-            if since >= HELD_BACK_S:
-                mailbox.on_stall()
+        if busy or waiting:
+            self.watch()
 
 
 class _DeliveryThread(threading.Thread):
     def __init__(self, name: str, serve: Callable[[_DeliveryThread], None]) -> None:
         super().__init__(name=name, daemon=True)
         self._serve = serve
-        self.mailbox: Mailbox[Any] | None = None
-        self.since = 0.0
+        self.deliverer = Deliverer()
 
     def run(self) -> None:
         self._serve(self)
@@ -151,21 +206,40 @@ class _DeliveryThread(threading.Thread):
 class Mailbox(Generic[_T]):
     """Any thread posts; one delivery thread at a time handles, in the order of posting, with no lock held.
 
+    Handling an item gives the calls that it leads to; the next item is handled when they have been made. A call that
+    does not come back is overtaken: its party misses nothing and is called by no other thread meanwhile, but the rest
+    goes on.
+
     Args:
-        handle: Receives each item and its number in the order of posting.
+        handle: Receives each item and its number in the order of posting; returns the calls.
         delivery: The threads.
-        on_stall: Called, from the clock's thread, while `handle` has been at one item for `HELD_BACK_S`.
     """
 
-    __slots__ = ("_busy", "_delivery", "_handle", "_handled", "_lock", "_waiting", "accepted", "on_stall", "owner")
+    __slots__ = (
+        "_busy",
+        "_called",
+        "_calling",
+        "_delivery",
+        "_handle",
+        "_handled",
+        "_holder",
+        "_lock",
+        "_steps",
+        "_waiting",
+        "accepted",
+        "owner",
+    )
 
-    def __init__(self, handle: Callable[[_T, int], None], delivery: Delivery, on_stall: Callable[[], None]) -> None:
+    def __init__(self, handle: Callable[[_T, int], Iterable[Step]], delivery: Delivery) -> None:
         self._handle = handle
         self._delivery = delivery
-        self.on_stall = on_stall
-        self._lock = threading.Lock()  # guards _waiting, _busy and accepted
+        self._lock = threading.Lock()  # guards the fields below, and every party's `late`
         self._waiting: deque[_T] = deque()
-        self._busy = False
+        self._steps: deque[Step] = deque()
+        self._busy = False  # scheduled or being emptied
+        self._holder: Deliverer | None = None  # who empties it
+        self._calling = False  # it is inside a call ...
+        self._called: Party | None = None  # ... to this party
         self._handled = 0
         self.accepted = 0
         self.owner: int | None = None
@@ -186,26 +260,76 @@ class Mailbox(Generic[_T]):
         """How many items wait."""
         return len(self._waiting)
 
-    def drain(self, thread: _DeliveryThread) -> bool:
+    def drain(self, deliverer: Deliverer) -> bool:
         """Handle what waits, on a delivery thread.
 
         Returns:
             True when it stopped early to let other mailboxes have their turn.
         """
-        self.owner = threading.get_ident()
+        waiting, steps, lock = self._waiting, self._steps, self._lock
+        party: Party | None = None
+        with lock:
+            self._holder, self.owner = deliverer, threading.get_ident()
         for _ in range(_BATCH):
-            with self._lock:
-                if not self._waiting:
-                    self._busy = False
-                    self.owner = None
+            with lock:
+                if self._holder is not deliverer:
+                    break
+                deliverer.since = time.monotonic()
+                if steps:
+                    party, call = steps.popleft()
+                    if party is not None and party.late is not None:
+                        party.late.append(call)
+                        continue
+                    self._called, self._calling = party, True
+                elif waiting:
+                    self._calling = False  # nobody overtakes while an item is handled: the next ones build on it
+                    call = partial(self._take, waiting.popleft(), self._handled)
+                    self._handled += 1
+                else:
+                    self._let_go(busy=False)
                     return False
-                item = self._waiting.popleft()
-                number = self._handled
-                self._handled += 1
             try:
-                self._handle(item, number)
-            except Exception:  # ours; a listener's exceptions are reported where it is called
+                call()
+            except BaseException:  # a Future's callback, a log handler: even SystemExit must not end this thread
                 _logger.exception("a delivery failed")
-            thread.since = time.monotonic()
-        self.owner = None
-        return True
+        with lock:
+            if self._holder is deliverer:
+                self._let_go(busy=True)
+                return True
+        self._catch_up(deliverer, party)
+        return False
+
+    def _take(self, item: _T, number: int) -> None:
+        self._steps.extend(self._handle(item, number))
+
+    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
+        """Go on without the party of the present call, when that began before `begun`. On the clock's thread.
+
+        Returns:
+            True when something waits: the mailbox must be scheduled again.
+        """
+        with self._lock:
+            if self._holder is not deliverer or not self._calling or deliverer.since > begun:
+                return False
+            if self._called is not None:
+                self._called.late = deque()
+            self._let_go(busy=bool(self._steps or self._waiting))
+            return self._busy
+
+    def _let_go(self, *, busy: bool) -> None:
+        self._busy, self._holder, self.owner = busy, None, None
+        self._calling, self._called = False, None
+
+    def _catch_up(self, deliverer: Deliverer, party: Party | None) -> None:
+        """Back from a call that was overtaken: tell the party what it missed."""
+        while party is not None:
+            with self._lock:
+                if not party.late:
+                    party.late = None
+                    return
+                call = party.late.popleft()
+                deliverer.since = time.monotonic()
+            try:
+                call()
+            except BaseException:  # as in `drain`
+                _logger.exception("a delivery failed")

@@ -11,12 +11,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import ReplaySubject
+
+from wetlands_rx._streams.delivery import Step
 
 _T = TypeVar("_T")
 
@@ -33,7 +36,7 @@ class Listener(Generic[_T]):
         since: The number of the first event that it may see.
     """
 
-    __slots__ = ("_on_end", "_on_next", "_source", "active", "since")
+    __slots__ = ("_on_end", "_on_next", "_source", "active", "late", "since")
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Listener(Generic[_T]):
         self._source = source
         self.since = since
         self.active = True
+        self.late: deque[Callable[[], None]] | None = None
 
     def next(self, event: _T) -> None:
         """Hand an event over."""
@@ -64,6 +68,11 @@ class Listener(Generic[_T]):
             except BaseException:  # as above
                 _logger.exception("a listener of %s raised at its end: %s", self._source, _name(self._on_end))
         self.active = False
+
+    def last(self, event: _T) -> None:
+        """Hand the terminal event over, and say that nothing more comes."""
+        self.next(event)
+        self.end(None)
 
 
 def _name(callback: Callable[..., Any]) -> str:
@@ -172,7 +181,8 @@ def _end_all(listeners: tuple[Listener[Any], ...], error: Exception | None) -> N
 class TerminalSubject(Generic[_T]):
     """Hot events, and a terminal one that every later subscriber receives too.
 
-    Its owner calls `emit` and `finish` one at a time (a task's mailbox does); subscribing is safe from any thread.
+    Its owner makes the calls that `emit` and `finish` return, in order (a task's mailbox does); subscribing is safe
+    from any thread.
     Made with a terminal event, it has ended from the start.
 
     The terminal event is kept in a `ReplaySubject(1)` that is built when the first late subscriber comes. Its scheduler
@@ -206,23 +216,22 @@ class TerminalSubject(Generic[_T]):
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
-    def emit(self, event: _T, number: int) -> None:
-        """Send an event to those who subscribed before it was accepted under this number."""
-        for listener in self._listeners:
-            if listener.since <= number:
-                listener.next(event)
+    def emit(self, event: _T, number: int) -> list[Step]:
+        """The calls that send an event to those who subscribed before it was accepted under this number."""
+        return [(listener, partial(listener.next, event)) for listener in self._listeners if listener.since <= number]
 
-    def finish(self, event: _T) -> None:
-        """Send the terminal event to all, then complete; whoever comes later gets the replay. The first call counts."""
+    def finish(self, event: _T) -> list[Step]:
+        """The calls that send the terminal event to all, then complete; whoever comes from now on gets the replay.
+
+        The first `finish` counts.
+        """
         with self._lock:
             if self._ended:
-                return
+                return []
             self._ended = True
             self._terminal = event
             listeners, self._listeners = self._listeners, ()
-        for listener in listeners:
-            listener.next(event)
-            listener.end(None)
+        return [(listener, partial(listener.last, event)) for listener in listeners]
 
     def replay(self) -> ReplaySubject[_T]:
         """The terminal event for late subscribers; only after `finish`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from math import isnan
 from typing import NamedTuple
 
 _MOST_TRACEBACK_LINES = 60
+_WRITTEN_OUT_BELOW = 10**15
 
 
 class TaskView(NamedTuple):
@@ -27,15 +29,30 @@ def progress_text(current: float | None, maximum: float | None, message: str | N
     """One line such as `42/100 tile 42`; empty when there is nothing to say."""
     count = ""
     if current is not None:
-        count = f"{current:g}/{maximum:g}" if maximum is not None else f"{current:g}"
+        count = _number(current) if maximum is None else f"{_number(current)}/{_number(maximum)}"
     return " ".join(part for part in (count, message or "") if part)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int) and abs(value) < _WRITTEN_OUT_BELOW:
+        return str(value)
+    try:
+        return f"{value:g}"
+    except OverflowError:  # an integer beyond the largest float
+        return "-inf" if value < 0 else "inf"
 
 
 def ratio(current: float | None, maximum: float | None) -> float | None:
     """The share that is done, from 0 to 1; None when it is not known."""
-    if current is None or not maximum or maximum < 0:
+    if current is None or maximum is None or not maximum > 0:
         return None
-    return min(1.0, max(0.0, current / maximum))
+    if current >= maximum:
+        return 1.0
+    try:
+        share = max(0.0, current / maximum)
+    except OverflowError:  # an integer beyond the largest float, and a float
+        return 0.0
+    return None if isnan(share) else share
 
 
 def line(view: TaskView) -> str:
