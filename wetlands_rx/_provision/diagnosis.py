@@ -1,6 +1,6 @@
 """Tell from an installer's own words what went wrong. Pure.
 
-Source: the texts of uv 0.13.9, each met in a run; what is not recognised becomes a plain ProvisioningError.
+Source: the texts of uv 0.5.0 and 0.13.9, each met in a run; what is not recognised becomes a plain ProvisioningError.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def diagnose(name: str, exit_code: int | None, signal: int | None, lines: Sequen
     Returns:
         The error, with the last 30 lines verbatim but for user names and passwords in URLs, and one hint.
     """
-    text = "\n".join(lines)
+    text = " ".join(" ".join(lines).split())  # some versions break their sentences into lines
     tail = [redacted(line) for line in lines[-TAIL_LINES:]]
     if signal is not None:
         return ProvisioningError(name, f"the installer {describe_exit(None, signal)}", tail, "try again")

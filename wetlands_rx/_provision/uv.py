@@ -246,7 +246,7 @@ def _python_of(prefix: Path) -> Path:
 
 def _installations(recipe: Recipe, python: Path) -> list[Step]:
     install = ("pip", "install", "--python", str(python))
-    listed = ("--requirements", "-")
+    listed = ("-r", "-")
     folders = [part for each in recipe.local for part in _folder_arguments(each)]
     steps: list[Step] = []
     if recipe.pip or folders:
@@ -266,7 +266,7 @@ def _installations(recipe: Recipe, python: Path) -> list[Step]:
 def _folder_arguments(local: Local) -> list[str]:
     url = "file://" + quote(Path(local.path).as_posix())
     place = f"{local.name} @ {url}" if local.name else url
-    return ["--editable", place] if local.editable else [place]
+    return ["-e", place] if local.editable else [place]
 
 
 def _proxy_variables(proxies: Mapping[str, str]) -> dict[str, str]:

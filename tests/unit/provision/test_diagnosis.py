@@ -36,8 +36,8 @@ HEAD = "Using Python 3.11.7 environment at: v\n"
             "the dependencies cannot be satisfied",
             "loosen or drop one of the requirements",
             (
-                "  \u00d7 No solution found when resolving dependencies:\n  ╰─▶ Because you require numpy==1.26 and "
-                "numpy==2.0, we can conclude that your requirements are unsatisfiable."
+                "  \u00d7 No solution found when resolving dependencies:\n  ╰─▶ Because you require numpy==1.26 and\n"
+                "      numpy==2.0, we can conclude that your requirements\n      are unsatisfiable."
             ),
         ),
         (
