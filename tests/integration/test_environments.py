@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from wetlands_rx._provision.activation import activated_environment
-from wetlands_rx._provision.interpreters import discover
+from wetlands_rx._provision.interpreters import Candidate, discover, find
 from wetlands_rx._provision.locks import locked
 from wetlands_rx._provision.platforms import this_platform
 from wetlands_rx._provision.provision import provision
@@ -749,6 +749,88 @@ def test_the_wait_for_an_orphan_is_limited_and_names_it(tmp_path: Path) -> None:
             pass
 
 
+# --- Which interpreter
+
+
+def fake(python: Path, answer: str) -> Path:
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.write_text(f"#!/bin/sh\n{answer}\n")
+    python.chmod(0o700)
+    return python
+
+
+def answering(python: Path, version: str, implementation: str = "CPython") -> Path:
+    """Write a program that answers as a Python of some version would, and leaves a trace when it is started."""
+    numbers = version.replace(".", ", ")
+    answer = f'["{python}", [{numbers}], "{implementation}", "{python.parent.parent}"]'
+    return fake(python, f"touch '{python}.started'\necho '{answer}'")
+
+
+def candidates(folder: Path, *versions: str) -> list[Candidate]:
+    return [
+        Candidate(answering(folder / version / "python3", version), tuple(map(int, version.split("."))), "pyenv")
+        for version in versions
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "version"),
+    [
+        ("3.9", (3, 9, 20)),
+        ("3.9.18", (3, 9, 18)),
+        ("<3.12,>=3.9", (3, 10, 2)),
+        (">=3.9", (3, 13, 0)),
+        ("3", (3, 13, 0)),
+    ],
+)
+def test_the_newest_that_fits_is_chosen_and_it_alone_is_started(
+    tmp_path: Path, request_: str, version: tuple[int, int, int]
+) -> None:
+    here = candidates(tmp_path, "3.9.18", "3.10.2", "3.9.20", "3.13.0")
+    assert find(request_, "seg", here).version == version
+    assert len(list(tmp_path.rglob("*.started"))) == 1
+
+
+def test_without_a_request_the_running_minor_goes_before_newer_ones(tmp_path: Path) -> None:
+    running = "{}.{}".format(*sys.version_info)
+    here = candidates(tmp_path, f"{running}.1", "3.99.0", f"{running}.0")
+    assert find("", "seg", here).version == (*sys.version_info[:2], 1)
+    assert find("", "seg", candidates(tmp_path, "3.8.1", "3.99.0")).version == (3, 99, 0)
+
+
+def test_one_that_does_not_work_is_passed_over(tmp_path: Path) -> None:
+    here = candidates(tmp_path, "3.9.18", "3.9.20", "3.9.21", "3.9.22")
+    here[1].path.write_text("#!/bin/sh\nexit 1\n")
+    answering(here[2].path, "3.9.21", "PyPy")
+    answering(here[3].path, "3.10.0")  # its folder lies
+    assert find("3.9", "seg", here).version == (3, 9, 18)
+
+
+def test_one_that_is_known_by_half_is_asked(tmp_path: Path) -> None:
+    half = Candidate(answering(tmp_path / "python3.9", "3.9.21"), (3, 9), "PATH")
+    unknown = Candidate(answering(tmp_path / "python3", "3.9.22"), (), "PATH")
+    other = Candidate(answering(tmp_path / "python3.10", "3.10.0"), (3, 10), "PATH")
+    assert find("3.9", "seg", [*candidates(tmp_path, "3.9.20"), half, unknown, other]).version == (3, 9, 22)
+    assert find("<3.9.22,>=3.9", "seg", [half, unknown]).version == (3, 9, 21)
+    assert not (tmp_path / "python3.10.started").exists()
+
+
+def test_when_none_fits_those_that_are_here_are_listed(tmp_path: Path) -> None:
+    here = [*candidates(tmp_path, "3.13.0", "3.9.18", "3.7.1"), Candidate(Path("/x/python3.9"), (3, 9), "PATH")]
+    with pytest.raises(PythonNotFoundError) as caught:
+        find("3.99", "seg", here)
+    assert caught.value.requested == "3.99"
+    assert caught.value.found == ("3.9.18", "3.13.0")
+    assert "no Python 3.99 on this machine; found: 3.9.18, 3.13.0\nhint: ask for one of those" in str(caught.value)
+
+
+def test_one_that_is_too_old_for_workers_is_not_taken(tmp_path: Path) -> None:
+    here = candidates(tmp_path, "3.7.16", "3.6.15")
+    with pytest.raises(PythonNotFoundError, match=r"(?s)found: none.*workers need Python 3\.8 or newer"):
+        find("3.7", "seg", here)
+    assert list(tmp_path.rglob("*.started")) == []
+
+
 # --- Found elsewhere
 
 
@@ -771,13 +853,6 @@ def test_a_name_means_one_environment(manager: EnvironmentManager) -> None:
         manager.load("here", made.path)
     with pytest.raises(ProvisioningError, match="this name is taken by"):
         manager.create("here")
-
-
-def fake(python: Path, answer: str) -> Path:
-    python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\n{answer}\n")
-    python.chmod(0o700)
-    return python
 
 
 def test_what_is_no_environment_is_told(manager: EnvironmentManager, root: Path, tmp_path: Path) -> None:
