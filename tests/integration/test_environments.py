@@ -441,6 +441,17 @@ def test_an_environment_that_is_not_whole_is_deleted_and_made_again(
     assert folders(root) == [again.path.name]
 
 
+def test_a_repair_that_fails_leaves_nothing(
+    manager: EnvironmentManager, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = manager.create("seg", {"pip": ["tiny"]})
+    (environment.path / ".wetlands/ready.json").unlink()
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    with pytest.raises(ResolutionError):
+        manager.create("seg", {"pip": ["tiny"]})
+    assert folders(root) == []
+
+
 def test_one_name_is_made_once_when_threads_want_it_together(manager: EnvironmentManager, root: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         made = [threads.submit(manager.create, "seg", {"pip": ["tiny"]}) for _ in range(4)]

@@ -169,7 +169,8 @@ def _built(
         report("publish", f"{name} is at {destination}")
         store.publish(name, prefix, recipe, backend.kind)
     except BaseException:
-        if not store.means(name, destination):  # Ctrl-C may come right after the last step
+        standing = store.standing(name)
+        if standing is None or standing.path != destination:  # Ctrl-C may come right after the last step
             store.discard(destination)
         raise
     return prefix
