@@ -144,11 +144,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, wheels: Path, cache: Path) -> None:
-    """uv sees our wheels and nothing else."""
+def offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, wheels: Path, cache: Path
+) -> None:
+    """uv sees our wheels, and an index without any package."""
     for variable in [key for key in os.environ if key.startswith("UV_") or key.lower().endswith("_proxy")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", tmp_path_factory.mktemp("index").as_uri())
     monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
     monkeypatch.setenv("UV_CACHE_DIR", str(cache))
 
@@ -568,7 +570,7 @@ def closed_port() -> int:
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: None) -> str:
     """The address of an index, or a proxy, at which nobody answers; uv knows no package."""
-    for variable in ("UV_NO_INDEX", "UV_FIND_LINKS"):
+    for variable in ("UV_DEFAULT_INDEX", "UV_FIND_LINKS"):
         monkeypatch.delenv(variable)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 
-
 _MACHINES = {"x86_64": "64", "amd64": "64", "aarch64": "arm64"}
 
 

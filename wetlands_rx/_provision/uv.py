@@ -21,9 +21,17 @@ from wetlands_rx._provision.recipe import Local, Recipe
 from wetlands_rx._provision.wording import redacted, version_text
 from wetlands_rx.exceptions import ProvisioningError, describe_exit
 
-_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NO_INDEX", "UV_CONFIG_FILE")
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE")
 # Each would make uv work on something else than the interpreter and the folder it is given.
-_MISLEADING = ("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PYTHON_PREFERENCE", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON")
+_MISLEADING = (
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_PYTHON_PREFERENCE",
+    "UV_MANAGED_PYTHON",
+    "UV_NO_MANAGED_PYTHON",
+    "UV_PROJECT",
+    "UV_WORKING_DIR",
+)
 _STAGES = {
     "Resolved": "resolve",
     "Building": "build",

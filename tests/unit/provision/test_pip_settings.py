@@ -64,7 +64,7 @@ def test_uv_is_told_the_index_of_pip_unless_it_has_its_own() -> None:
         variables = Uv({"PIP_INDEX_URL": ONE, own: TWO}).variables()
         assert variables[own] == TWO
         assert ONE not in variables.get("UV_DEFAULT_INDEX", "")
-    assert "UV_DEFAULT_INDEX" not in Uv({"PIP_INDEX_URL": ONE, "UV_NO_INDEX": "1"}).variables()
+    assert "UV_DEFAULT_INDEX" not in Uv({"PIP_INDEX_URL": ONE, "UV_CONFIG_FILE": "/mine.toml"}).variables()
 
 
 def test_uv_is_led_by_no_project_and_by_no_active_environment() -> None:
