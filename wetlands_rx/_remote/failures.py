@@ -27,13 +27,13 @@ def describe(exception: BaseException) -> Failure:
     kind = type(exception)
     try:
         text = str(exception)
-    except Exception:  # noqa: BLE001 - the user's code
+    except BaseException:  # noqa: BLE001 - the user's code
         text = "<its __str__ raised>"
     error = "{}: {}".format(kind.__name__, text) if text else kind.__name__
     try:
         printed = traceback.format_exception(kind, exception, _users_part(exception.__traceback__))
         lines: List[str] = "".join(printed).rstrip("\n").split("\n")
-    except Exception:  # noqa: BLE001 - a broken __cause__, __notes__ or __repr__ of the user's class
+    except BaseException:  # noqa: BLE001 - a broken __cause__, __notes__ or __repr__ of the user's class
         lines = [error]
     return Failure(error, tuple(lines), "{}.{}".format(kind.__module__, kind.__qualname__))
 

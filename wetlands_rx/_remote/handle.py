@@ -150,8 +150,8 @@ def _number(value: Any) -> Optional[Number]:
     if value is None or type(value) is int or type(value) is float:
         return value
     with contextlib.suppress(TypeError):
-        return operator.index(value)
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError("progress must be a number or None, not {!r}".format(value)) from None
+        return int(operator.index(value))  # before Python 3.10 it may be of the user's own class
+    if not isinstance(value, (str, bytes, bytearray)):  # float() would read them
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    raise TypeError("progress must be a number or None, not {!r}".format(value))

@@ -72,11 +72,11 @@ class _Worker:
             function = self._modules.find(call.path, call.function)
             try:
                 args, kwargs = call.packed.load()
-            except Exception as error:  # noqa: BLE001 - loading runs the user's code
+            except BaseException as error:  # noqa: BLE001 - loading runs the user's code
                 return _failed(
                     call.task, _explain(error, "the arguments cannot be loaded here"), "serialization"
                 ), False
-            if "task" not in kwargs and self._modules.wants_handle(function):
+            if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             value: Any = function(*args, **kwargs)
             if isinstance(value, CoroutineType):
@@ -93,12 +93,10 @@ class _Worker:
         import runpy
 
         self._channel.begin(script.task)
-        folder = os.path.dirname(script.path)
-        before_argv, before_path = sys.argv, list(sys.path)
-        sys.argv = [script.path, *script.args]
-        sys.path.insert(0, folder)  # where Python itself puts a script's folder
+        before_argv, sys.argv = sys.argv, [script.path, *script.args]
         try:
-            runpy.run_path(script.path, run_name=script.run_name)
+            with self._modules.in_script(os.path.dirname(script.path)):
+                runpy.run_path(script.path, run_name=script.run_name)
         except SystemExit as error:
             if error.code not in (None, 0):
                 return _failed(script.task, describe(error), "raised"), False
@@ -106,7 +104,6 @@ class _Worker:
             return _failed(script.task, describe(error), "raised"), False
         finally:
             sys.argv = before_argv
-            sys.path[:] = before_path
             for stream in (sys.stdout, sys.stderr):
                 _flush(stream)
         return _result(script.task, None), False
@@ -115,7 +112,7 @@ class _Worker:
 def _result(task: int, value: Any) -> List[Buffer]:
     try:
         return codec.encode_result(task, value)
-    except Exception as error:  # noqa: BLE001 - pickling runs the user's code
+    except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
         what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
         return _failed(task, _explain(error, what), "serialization")
 

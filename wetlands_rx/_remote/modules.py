@@ -4,6 +4,7 @@
 - An edited file is loaded again at the next call. Bytecode is neither read nor written: its time stamps are whole
   seconds, so a quick edit would go unseen.
 - Modules beside the file can be imported by it: its folder stands last on `sys.path` while its functions run.
+- A script finds what lies beside it first, and anew at each run, as if Python had been started for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import sys
 from binascii import crc32
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Set, Tuple
 
 _MISSING = object()
 
@@ -34,9 +35,11 @@ class ModuleLoader:
 
     def __init__(self) -> None:
         self._loaded: Dict[str, _Loaded] = {}
+        self._base = frozenset(sys.path)
         self._folder = ""
+        self._others: Set[str] = set()  # what was imported before that folder was entered, and is not its own
         self._siblings: Dict[str, Dict[str, ModuleType]] = {}
-        self._wants: Dict[Any, bool] = {}
+        self._places: Dict[Any, Optional[int]] = {}
 
     def find(self, path: str, function: str) -> Callable[..., Any]:
         """Find a function, loading or reloading its file when needed.
@@ -60,30 +63,58 @@ class ModuleLoader:
             )
         return found  # type: ignore[no-any-return]
 
-    def wants_handle(self, function: Callable[..., Any]) -> bool:
-        """True when the function's signature names a parameter `task`."""
+    def wants_handle(self, function: Callable[..., Any], given: int) -> bool:
+        """True when the function's signature names a parameter `task` that is left open by `given` arguments."""
         try:
-            return self._wants[function]
+            place = self._places[function]
         except (KeyError, TypeError):
-            wants = _names_task(function)
+            place = _place_of_task(function)
         with contextlib.suppress(TypeError):  # not hashable: looked at again next time
-            self._wants[function] = wants
-        return wants
+            self._places[function] = place
+        return place is not None and given <= place
 
     def enter_folder(self, folder: str) -> None:
-        """Let the modules of this folder be importable, and those of the last one no longer."""
+        """Let the modules of this folder be importable, and those of the last one no longer.
+
+        A folder that was on `sys.path` from the start, such as the standard library's, stays as it is.
+        """
         if folder == self._folder:
             return
-        if self._folder:
-            self._siblings[self._folder] = _modules_of(self._folder)
-            for name in self._siblings[self._folder]:
-                del sys.modules[name]
-            if self._folder in sys.path:
-                sys.path.remove(self._folder)
+        self.leave_folder()
+        if folder in self._base:
+            return
         self._folder = folder
-        sys.modules.update(self._siblings.get(folder, {}))
+        self._others = set(sys.modules)
+        sys.modules.update(self._siblings.pop(folder, {}))
         if folder not in sys.path:
             sys.path.append(folder)
+
+    def leave_folder(self) -> None:
+        """Put the modules of the present folder aside."""
+        folder, self._folder = self._folder, ""
+        if not folder:
+            return
+        self._siblings[folder] = modules = _modules_of(folder, self._others)
+        for name in modules:
+            del sys.modules[name]
+        sys.path[:] = [entry for entry in sys.path if entry != folder]  # its modules may have added it again
+
+    @contextlib.contextmanager
+    def in_script(self, folder: str) -> Generator[None, None, None]:
+        """Let a script import what lies beside it, anew and before all else, as a process of its own would.
+
+        Afterwards `sys.path` is as it was, and what it imported from there is forgotten.
+        """
+        self.leave_folder()
+        before_path, before_modules = list(sys.path), set(sys.modules)
+        sys.path.insert(0, folder)
+        try:
+            yield
+        finally:
+            sys.path[:] = before_path
+            if folder not in self._base:
+                for name in _modules_of(folder, before_modules):
+                    del sys.modules[name]
 
     def _module(self, path: str) -> ModuleType:
         try:
@@ -98,7 +129,7 @@ class ModuleLoader:
             return loaded.module
         module = self._load(path, again=loaded is not None)
         self._loaded[path] = _Loaded(stamp, module)
-        self._wants.clear()  # it holds functions of the old version
+        self._places.clear()  # it holds functions of the old version
         return module
 
     def _load(self, path: str, again: bool) -> ModuleType:
@@ -107,24 +138,31 @@ class ModuleLoader:
             module = _import_from_package(path, *package, again=again)
             if module is not None:
                 return module
-        self.enter_folder(os.path.dirname(path))
+        folder = os.path.dirname(path)
+        self.enter_folder(folder)
         name = _free_name(path)
+        if folder != self._folder and name in sys.modules and not again:
+            return sys.modules[name]  # installed, and used by others: a second copy would confuse them
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None:
             raise FunctionNotFound("{} is not a Python file".format(path))
-        code = _compile(path)
-        module = importlib.util.module_from_spec(spec)
-        before = sys.modules.get(name)
-        sys.modules[name] = module
-        try:
-            exec(code, module.__dict__)
-        except BaseException:
-            if before is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = before
-            raise
-        return module
+        return _execute(path, importlib.util.module_from_spec(spec))
+
+
+def _execute(path: str, module: ModuleType) -> ModuleType:
+    """Run a file as this module, which stands in `sys.modules` only if that succeeds."""
+    name, code = module.__name__, _compile(path)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        if before is None:
+            sys.modules.pop(name, None)
+        else:
+            sys.modules[name] = before
+        raise
+    return module
 
 
 def _compile(path: str) -> CodeType:
@@ -154,16 +192,24 @@ def _import_from_package(path: str, name: str, root: str, again: bool) -> Option
     if already is not None:
         if not _is_file(already, path):
             return None
-        return importlib.reload(already) if again else already
+        if again:
+            exec(_compile(path), already.__dict__)  # as importlib.reload does, but never from old bytecode
+        return already
     if root not in sys.path:
         sys.path.append(root)
     try:
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)  # imports the packages above
     except (ImportError, AttributeError, ValueError):
         return None
     if spec is None or spec.origin is None or os.path.realpath(spec.origin) != os.path.realpath(path):
         return None
-    return importlib.import_module(name)
+    module = sys.modules.get(name)  # a package above may have imported it
+    if module is None:
+        module = _execute(path, importlib.util.module_from_spec(spec))
+        above, _, last = name.rpartition(".")
+        if above:
+            setattr(sys.modules[above], last, module)
+    return module
 
 
 def _free_name(path: str) -> str:
@@ -189,18 +235,20 @@ def _is_file(module: ModuleType, path: str) -> bool:
     return isinstance(file, str) and os.path.realpath(file) == os.path.realpath(path)
 
 
-def _modules_of(folder: str) -> Dict[str, ModuleType]:
-    """The imported modules whose top-level name lies directly in this folder."""
+def _modules_of(folder: str, others: Set[str]) -> Dict[str, ModuleType]:
+    """The imported modules, except `others`, whose top-level name lies directly in this folder."""
     tops: Dict[str, bool] = {}
     found: Dict[str, ModuleType] = {}
     for name, module in list(sys.modules.items()):
+        if name in others:
+            continue
         top = name.partition(".")[0]
         if top not in tops:
             file = getattr(sys.modules.get(top), "__file__", None)
             place = os.path.dirname(file) if isinstance(file, str) else ""
             if place and os.path.basename(str(file)).startswith("__init__."):
                 place = os.path.dirname(place)
-            tops[top] = place == folder
+            tops[top] = top not in others and place == folder
         if tops[top]:
             found[name] = module
     return found
@@ -219,14 +267,24 @@ def _not_found(path: str, function: str, module: ModuleType) -> str:
     return "{} has no function {!r}; its functions: {}".format(file, function, known)
 
 
-def _names_task(function: Callable[..., Any]) -> bool:
+def _place_of_task(function: Callable[..., Any]) -> Optional[int]:
+    """Before how many positional arguments the parameter `task` is still open; None when there is no such parameter."""
     if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
         code = function.__code__  # 100 times faster than inspect, which need not be imported then
-        return "task" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if "task" not in names[code.co_posonlyargcount :]:
+            return None
+        place = names.index("task")
+        return place if place < code.co_argcount else sys.maxsize
     import inspect
 
     try:
-        parameter = inspect.signature(function).parameters.get("task")
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return False
-    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        return None
+    for place, parameter in enumerate(parameters):
+        if parameter.name == "task" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            return place
+        if parameter.name == "task" and parameter.kind is parameter.KEYWORD_ONLY:
+            return sys.maxsize
+    return None

@@ -204,20 +204,40 @@ def decode_down(frame: Frame) -> Down:
     """Read the caller's frame.
 
     Raises:
-        ProtocolError: the frame is of an unknown kind.
+        ProtocolError: the frame is malformed or of an unknown kind.
     """
-    kind, number = frame.kind, frame.number
-    if kind == CALL:
-        packed = open_body(frame.flags, frame.body)
-        path, function = _loads(packed.pickle)
-        return CallFunction(number, path, function, Packed(packed.buffers[0], packed.buffers[1:]))
-    if kind == CANCEL:
-        return CancelTask(number)
-    if kind == SCRIPT:
-        path, args, run_name = _loads(frame.body)
-        return RunScript(number, path, args, run_name)
-    if kind == CONFIGURE:
-        return Configure(*_loads(frame.body))
-    if kind == EXIT:
-        return Exit()
-    raise ProtocolError("unknown message {} from the caller".format(kind))
+    try:
+        decoder = _DOWN[frame.kind]
+    except KeyError:
+        raise ProtocolError("unknown message {} from the caller".format(frame.kind)) from None
+    try:
+        return decoder(frame)
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError("malformed message {} from the caller: {!r}".format(frame.kind, error)) from error
+
+
+def _decode_call(frame: Frame) -> Down:
+    packed = open_body(frame.flags, frame.body)
+    path, function = _loads(packed.pickle)
+    return CallFunction(frame.number, path, function, Packed(packed.buffers[0], packed.buffers[1:]))
+
+
+def _decode_script(frame: Frame) -> Down:
+    path, args, run_name = _loads(frame.body)
+    return RunScript(frame.number, path, args, run_name)
+
+
+def _decode_configure(frame: Frame) -> Down:
+    environment, index, id_base = _loads(frame.body)
+    return Configure(environment, index, id_base)
+
+
+_DOWN: Dict[int, Callable[[Frame], Down]] = {
+    CALL: _decode_call,
+    CANCEL: lambda frame: CancelTask(frame.number),
+    SCRIPT: _decode_script,
+    CONFIGURE: _decode_configure,
+    EXIT: lambda frame: Exit(),
+}

@@ -74,9 +74,16 @@ class FrameDecoder:
         self._large: Optional[Frame] = None
         self._large_view = memoryview(b"")
         self._large_filled = 0
+        self._wrong: Optional[ProtocolError] = None
 
     def writable(self) -> memoryview:
-        """Where the next bytes belong; never empty."""
+        """Where the next bytes belong; never empty.
+
+        Raises:
+            ProtocolError: behind the frames that came last was something else.
+        """
+        if self._wrong is not None:
+            raise self._wrong
         if self._large is not None:
             return self._large_view[self._large_filled :]
         return self._view[self._end :]
@@ -87,7 +94,8 @@ class FrameDecoder:
         Returns:
             The frames that are now complete, in order.
         Raises:
-            ProtocolError: the bytes are not a frame of ours.
+            ProtocolError: the bytes are not a frame of ours. Frames before them come first: then the next `writable`
+                raises.
         """
         if self._large is not None:
             self._large_filled += count
@@ -97,14 +105,20 @@ class FrameDecoder:
             self._large_view = memoryview(b"")
             return [frame]
         self._end += count
-        return self._parse()
+        frames: List[Frame] = []
+        try:
+            self._parse(frames)
+        except ProtocolError as wrong:
+            if not frames:
+                raise
+            self._wrong = wrong
+        return frames
 
     def at_boundary(self) -> bool:
         """True when no frame is half received."""
         return self._large is None and self._end == 0
 
-    def _parse(self) -> List[Frame]:
-        frames: List[Frame] = []
+    def _parse(self, frames: List[Frame]) -> None:
         view, position, end = self._view, 0, self._end
         unpack, head_end = _FULL.unpack_from, HEADER_SIZE - 4
         while end - position >= HEADER_SIZE:
@@ -121,20 +135,24 @@ class FrameDecoder:
                 )
             body_start = position + HEADER_SIZE
             if end - body_start >= length:
-                frames.append(Frame(kind, flags, number, bytes(view[body_start : body_start + length])))
+                body = view[body_start : body_start + length]
+                # Arrays are rebuilt over the buffers in a body: they must be writable.
+                frames.append(Frame(kind, flags, number, bytearray(body) if flags & BUFFERS else bytes(body)))
                 position = body_start + length
                 continue
             if HEADER_SIZE + length > len(view):
                 self._begin_large(kind, flags, number, length, body_start)
-                return frames
+                return
             break
         if position:
             self._buffer[: end - position] = self._buffer[position:end]
             self._end = end - position
-        return frames
 
     def _begin_large(self, kind: int, flags: int, number: int, length: int, body_start: int) -> None:
-        body = memoryview(bytearray(length))
+        try:
+            body = memoryview(bytearray(length))
+        except MemoryError:
+            raise ProtocolError("there is no memory for a message of {} bytes".format(length)) from None
         here = self._end - body_start
         body[:here] = self._view[body_start : self._end]
         self._large, self._large_view, self._large_filled = Frame(kind, flags, number, body), body, here

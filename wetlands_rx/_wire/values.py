@@ -7,7 +7,7 @@ import struct
 import sys
 from typing import Any, List, Tuple, cast
 
-from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer
+from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx.exceptions import ProtocolError
 
 _COUNT = struct.Struct("<I")
@@ -96,8 +96,3 @@ def _is_leaf(value: Any) -> bool:
         return True
     numpy = sys.modules.get("numpy")
     return numpy is not None and kind is numpy.ndarray and not value.dtype.hasobject
-
-
-def plain_flag(value: Any) -> int:
-    """The header flag for a value."""
-    return PLAIN if is_plain(value) else 0
