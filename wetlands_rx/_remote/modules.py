@@ -195,8 +195,8 @@ def _import_from_package(path: str, name: str, root: str, again: bool) -> Option
         if again:
             exec(_compile(path), already.__dict__)  # as importlib.reload does, but never from old bytecode
         return already
-    if root not in sys.path:
-        sys.path.append(root)
+    if not _top_package(name.partition(".")[0], root):
+        return None
     try:
         spec = importlib.util.find_spec(name)  # imports the packages above
     except (ImportError, AttributeError, ValueError):
@@ -210,6 +210,30 @@ def _import_from_package(path: str, name: str, root: str, again: bool) -> Option
         if above:
             setattr(sys.modules[above], last, module)
     return module
+
+
+def _top_package(name: str, root: str) -> bool:
+    """Import the package `name` of the folder `root`; False when the name means another one here.
+
+    The folder does not come onto `sys.path`: it may be the one in which the caller's packages are installed.
+    """
+    path = os.path.join(root, name, "__init__.py")
+    already = sys.modules.get(name)
+    if already is not None:
+        return _is_file(already, path)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    if spec is None:
+        spec = importlib.util.spec_from_file_location(
+            name, path, submodule_search_locations=[os.path.join(root, name)]
+        )
+        if spec is None:
+            return False
+        _execute(path, importlib.util.module_from_spec(spec))
+        return True
+    return spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(path)
 
 
 def _free_name(path: str) -> str:

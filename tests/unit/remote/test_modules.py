@@ -210,6 +210,25 @@ def test_a_file_of_a_package_may_import_relatively(loader: ModuleLoader, write: 
     assert importlib.import_module("outer").inner.work.f is loader.find(work, "f")
 
 
+def test_what_lies_beside_a_package_is_not_importable(loader: ModuleLoader, write: Write, tmp_path: Path) -> None:
+    write("beside_the_package.py", "")  # as another package of the caller's environment would be
+    write("lone_package/__init__.py", "from . import helper")
+    write("lone_package/helper.py", "import lone_package\nNAME = lone_package.__name__")
+    path = write(
+        "lone_package/deep.py",
+        """
+        from lone_package.helper import NAME
+        def f():
+            import beside_the_package
+        def g(): return NAME
+        """,
+    )
+    assert loader.find(path, "g")() == "lone_package"
+    with pytest.raises(ModuleNotFoundError, match="beside_the_package"):
+        loader.find(path, "f")()
+    assert str(tmp_path) not in sys.path
+
+
 def test_two_packages_of_one_name(loader: ModuleLoader, write: Write) -> None:
     for folder in ("one", "two"):
         write(f"{folder}/same_package/__init__.py", "")
