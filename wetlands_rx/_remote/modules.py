@@ -226,9 +226,7 @@ def _top_package(name: str, root: str) -> bool:
     except (ImportError, AttributeError, ValueError):
         return False
     if spec is None:
-        spec = importlib.util.spec_from_file_location(
-            name, path, submodule_search_locations=[os.path.join(root, name)]
-        )
+        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[os.path.join(root, name)])
         if spec is None:
             return False
         _execute(path, importlib.util.module_from_spec(spec))
