@@ -1,0 +1,1 @@
+"""The inside of `wetlands_rx.operators`, one file per family."""
