@@ -55,6 +55,13 @@ class Dispatch(Generic[_C]):
         self._busy[worker] = call
         return Send(worker, call)
 
+    def returned(self, call: _C) -> Send[_C] | None:
+        """A call comes back from a worker that was gone: its turn is next."""
+        send = self.submitted(call)
+        if send is None:
+            self._queue.rotate(1)
+        return send
+
     def joined(self, worker: int) -> Send[_C] | None:
         """A worker is ready for its first call."""
         return self._next(worker)

@@ -41,12 +41,15 @@ class MapIterator(Iterator[T], Generic[T]):
             ExecutionException: its task failed; likewise.
             concurrent.futures.CancelledError: its task was canceled; likewise.
         """
+        task = None
         try:
             task = self._source.next(self._timeout)
             if task is not None:
                 task.wait_for(self._timeout)
         except BaseException:
             self.close()
+            if task is not None:
+                task.cancel()  # it was late, or the wait was interrupted; without effect when it has ended
             raise
         if task is None:
             raise StopIteration

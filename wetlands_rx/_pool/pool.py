@@ -16,7 +16,7 @@ from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
 from wetlands_rx._task.call import Call, id_base
-from wetlands_rx._task.lifecycle import EnvironmentExited, PoolBroken, WorkerLost
+from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
@@ -53,6 +53,18 @@ class PoolCounts(NamedTuple):
     queued: int
 
 
+class _Replacement(NamedTuple):
+    """What follows a worker's end: another one after `delay` seconds, or the end of the pool for these calls."""
+
+    delay: float | None = None
+    refused: list[Call] | None = None
+
+
+def _ready_or_gone(worker: Worker, timeout: float) -> None:
+    if not worker.ready and worker.death is None:
+        worker.give_up(f"no answer after {timeout:g} s")
+
+
 class Pool:
     """The workers of one environment; runs calls (it is a `Runner`).
 
@@ -76,6 +88,7 @@ class Pool:
         self._state = _State.STARTING
         self._cause: WorkerStartError | None = None
         self._missing = 0
+        self._start_timeout = 0.0
         self._launched = threading.Event()
         self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery)
 
@@ -90,7 +103,7 @@ class Pool:
         Raises:
             WorkerStartError: one did not start; none is left.
         """
-        self._missing = count
+        self._missing, self._start_timeout = count, timeout
         try:
             for index in range(count):
                 self._spawn(index)
@@ -235,8 +248,7 @@ class Pool:
 
     def on_lost(self, worker: Worker, held: list[Call]) -> None:
         """A worker's process has ended, for whatever reason."""
-        refused: list[Call] = []
-        delay = None
+        decision = _Replacement()
         with self._lock:
             if self._workers.get(worker.index) is not worker:
                 return
@@ -247,18 +259,11 @@ class Pool:
             if before is _State.STARTING:
                 self._cause = self._cause or self._start_error(worker)
             elif before is _State.SERVING:
-                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(held))
-                if delay is None:
-                    self._state, self._cause = _State.BROKEN, self._start_error(worker)
-                    refused = self._dispatch.drained()
+                decision = self._decide(self._start_error(worker), was_ready=worker.ready, had_call=bool(held))
         self._launched.set()
         for call in held:
             self._fail(call, worker)
-        self._refuse(refused)
-        if delay == 0.0:
-            self._respawn(worker.index)
-        elif delay is not None:
-            self._runtime.supervisor.call_later(delay, lambda: self._respawn(worker.index))
+        self._replace(worker.index, decision)
 
     # --- inside
 
@@ -266,11 +271,27 @@ class Pool:
         handover = worker.run(call)
         if handover is Handover.LOST:
             self._fail(call, worker)
-        elif handover is Handover.REFUSED:  # it has not run: another worker gets it
-            try:
-                self.start(call)
-            except (NotLaunchedError, WorkerPoolBroken) as error:
-                call.post(EnvironmentExited() if isinstance(error, NotLaunchedError) else PoolBroken(error))
+        elif handover is Handover.REFUSED:
+            self._take_back(call)
+
+    def _take_back(self, call: Call) -> None:
+        """A call has not run: another worker gets it, unless it was canceled meanwhile."""
+        if call.cancel_requested:
+            call.post(CancelRequested())
+            return
+        send = worker = refusal = None
+        with self._lock:
+            if self._state is _State.SERVING:
+                send = self._dispatch.returned(call)
+                worker = self._workers[send.worker] if send is not None else None
+            else:
+                refusal = self._refusal()
+        if isinstance(refusal, WorkerPoolBroken):
+            call.post(PoolBroken(refusal))
+        elif refusal is not None:
+            call.post(EnvironmentExited())
+        elif worker is not None:
+            self._hand_over(call, worker)
 
     def _fail(self, call: Call, worker: Worker) -> None:
         if self._state is _State.CLOSED:
@@ -282,16 +303,31 @@ class Pool:
         died.__cause__ = worker.error
         call.post(WorkerLost(died))
 
+    def _decide(self, cause: WorkerStartError, *, was_ready: bool, had_call: bool) -> _Replacement:
+        """What follows a worker's end; with the lock held."""
+        delay = self._restarts.lost(was_ready=was_ready, had_call=had_call)
+        if delay is not None:
+            return _Replacement(delay)
+        self._state, self._cause = _State.BROKEN, cause
+        return _Replacement(None, self._dispatch.drained())
+
+    def _replace(self, index: int, decision: _Replacement) -> None:
+        if decision.refused is not None:
+            self._refuse(decision.refused)
+        elif decision.delay == 0.0:
+            self._respawn(index)
+        elif decision.delay is not None:
+            self._runtime.supervisor.call_later(decision.delay, lambda: self._respawn(index))
+
     def _refuse(self, calls: list[Call]) -> None:
-        if self._state is not _State.BROKEN:
-            return
+        """The pool is broken: nobody will come for these."""
         broken = WorkerPoolBroken(self._environment, str(self._cause))
         for call in calls:
             call.post(PoolBroken(broken))
         for worker in self.workers():
             worker.ask_exit()
 
-    def _spawn(self, index: int) -> None:
+    def _spawn(self, index: int) -> Worker:
         def on_line(stream: str, line: str) -> None:
             self.on_line(index, stream, line)
 
@@ -306,23 +342,30 @@ class Pool:
         worker.start(id_base())
         if closed:
             worker.kill()  # the end was asked for while it started
+        return worker
 
     def _respawn(self, index: int) -> None:
         with self._lock:
             if self._state is not _State.SERVING:
                 return
+        timeout = self._start_timeout
         try:
-            self._spawn(index)
-        except WorkerStartError as error:
-            self._give_up(error)
+            worker = self._spawn(index)
+        except Exception as error:  # noqa: BLE001 - the user's `worker_env` is asked again
+            self._not_started(index, error)
+        else:
+            self._runtime.supervisor.call_later(timeout, lambda: _ready_or_gone(worker, timeout))
 
-    def _give_up(self, cause: WorkerStartError) -> None:
+    def _not_started(self, index: int, error: Exception) -> None:
+        cause = error
+        if not isinstance(cause, WorkerStartError):
+            cause = WorkerStartError(self._name(index), f"{type(error).__name__}: {error}")
+            cause.__cause__ = error
         with self._lock:
             if self._state is not _State.SERVING:
                 return
-            self._state, self._cause = _State.BROKEN, cause
-            refused = self._dispatch.drained()
-        self._refuse(refused)
+            decision = self._decide(cause, was_ready=False, had_call=False)
+        self._replace(index, decision)
 
     def _name(self, index: int) -> str:
         return f"environment {self._environment}, worker {index}"

@@ -17,6 +17,7 @@ from wetlands_rx._wire.messages import Up
 from wetlands_rx.exceptions import ProtocolError
 
 _RECEIVE_BYTES = 1 << 18
+_BRIEFLY_S = 0.1
 
 
 class WorkerConnection:
@@ -40,8 +41,10 @@ class WorkerConnection:
         self._on_messages = on_messages
         self._on_end = on_end
         self._sending = threading.Lock()  # keeps frames whole
-        self._lock = threading.Lock()  # guards _subject
+        self._lock = threading.Lock()  # guards the fields below
         self._subject: SerialSubject[Up] | None = None
+        self._closed = False
+        self._error: Exception | None = None
         self._name = name
         self.thread = threading.Thread(target=self._read, name=f"wetlands-reader-{name}", daemon=True)
 
@@ -53,9 +56,13 @@ class WorkerConnection:
     def messages(self) -> Observable[Up]:
         """What the worker says, hot; completes at a clean exit, errors at a crash. Observed on the reader thread."""
         with self._lock:
-            if self._subject is None:
-                self._subject = SerialSubject[Up](f"the messages of worker {self._name}")
-            return self._subject
+            subject = self._subject
+            if subject is None:
+                subject = self._subject = SerialSubject[Up](f"the messages of worker {self._name}")
+            closed, error = self._closed, self._error
+        if closed:
+            subject.end(error)
+        return subject
 
     def send(self, parts: Sequence[Buffer]) -> bool:
         """Send a frame; blocks while the worker does not read. From any thread.
@@ -73,6 +80,24 @@ class WorkerConnection:
             return False
         return True
 
+    def send_nowait(self, frame: bytes) -> bool:
+        """Send a small frame, unless the worker does not read or another frame is still on its way to it.
+
+        Returns:
+            False when it was not sent.
+        """
+        if not self._sending.acquire(timeout=_BRIEFLY_S):
+            return False
+        try:
+            sent = self._socket.send(frame, socket.MSG_DONTWAIT)
+            if sent < len(frame):
+                self._socket.sendall(frame[sent:])
+        except OSError:
+            return False
+        finally:
+            self._sending.release()
+        return True
+
     def finish(self) -> None:
         """Let the reader read what has come and then end, whoever else holds the other end open."""
         with contextlib.suppress(OSError):  # it has ended already
@@ -80,20 +105,25 @@ class WorkerConnection:
 
     def close(self, error: Exception | None) -> None:
         """Close the socket and end the stream of messages; after the reader's end."""
-        self._socket.close()
+        self.finish()  # whoever is sending finds out, though a grandchild may hold the other end
+        with self._sending:
+            self._socket.close()
         with self._lock:
+            self._closed, self._error = True, error
             subject = self._subject
         if subject is not None:
             subject.end(error)
 
     def _read(self) -> None:
-        error: ProtocolError | None = None
+        error: ProtocolError | None = ProtocolError("the reader of a worker's messages failed")
         try:
             with contextlib.suppress(OSError):  # a reset is an end like any other: the process is asked how it ended
                 self._read_until_end()
+            error = None
         except ProtocolError as wrong:
             error = wrong
-        self._on_end(error)
+        finally:  # also after a bug of ours, which goes on to threading.excepthook
+            self._on_end(error)
 
     def _read_until_end(self) -> None:
         decoder = FrameDecoder(_RECEIVE_BYTES)
@@ -103,11 +133,20 @@ class WorkerConnection:
             if not received:
                 return
             messages: list[Up] = []
-            for frame in decoder.received(received):
-                messages.extend(decode(frame))
-            if messages:
+            wrong: ProtocolError | None = None
+            try:
+                for frame in decoder.received(received):
+                    messages.extend(decode(frame))
+            except ProtocolError as error:
+                wrong = error
+            if messages:  # what came before something wrong counts
                 self._on_messages(messages)
-                subject = self._subject
-                if subject is not None and subject.observed:
-                    for message in messages:
-                        subject.emit(message)
+                self._emit(messages)
+            if wrong is not None:
+                raise wrong
+
+    def _emit(self, messages: list[Up]) -> None:
+        subject = self._subject
+        if subject is not None and subject.observed:
+            for message in messages:
+                subject.emit(message)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
+from weakref import WeakSet
 
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -27,7 +28,7 @@ OnLine = Callable[[str, str], None]
 
 
 class Death(NamedTuple):
-    """How a process ended: its exit code, or the signal that ended it."""
+    """How a process ended: its exit code, or the signal that ended it; neither when we ended it."""
 
     exit_code: int | None
     signal: int | None
@@ -50,25 +51,23 @@ class WorkerProcess:
         self, python: Path, variables: Mapping[str, str], supervisor: Supervisor, on_line: OnLine | None = None
     ) -> None:
         self._supervisor = supervisor
-        self.socket, theirs = socket.socketpair()
-        alive_read, self._alive_write = os.pipe()
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self.socket, other_end = socket.socketpair()
+            ours.callback(self.socket.close)
+            theirs.callback(other_end.close)
+            alive_read, self._alive_write = os.pipe()
+            ours.callback(os.close, self._alive_write)
+            theirs.callback(os.close, alive_read)
             self._popen = subprocess.Popen(
-                [str(python), str(_EXECUTOR), str(theirs.fileno()), str(alive_read)],
+                [str(python), str(_EXECUTOR), str(other_end.fileno()), str(alive_read)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(variables),
-                pass_fds=(theirs.fileno(), alive_read),
+                pass_fds=(other_end.fileno(), alive_read),
                 start_new_session=True,  # a Ctrl-C in the terminal is the caller's business
             )
-        except BaseException:
-            self.socket.close()
-            os.close(self._alive_write)
-            raise
-        finally:
-            theirs.close()
-            os.close(alive_read)
+            ours.pop_all()  # they stay open
         self.pid = self._popen.pid
         stdout, stderr = _pipes(self._popen)
         self._pipes = (
@@ -77,13 +76,15 @@ class WorkerProcess:
         )
         for pipe in self._pipes:
             supervisor.watch(pipe.descriptor, partial(self._pump, pipe))
-        self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+        self._pidfd = _pidfd_of(self.pid)
         self._reaping = threading.Lock()
         self._death: Death | None = None
+        self.ended_by_us = False
+        _living.add(self)
 
     def on_exit(self, function: Callable[[], None]) -> None:
-        """Call a function when the process ends, also while a grandchild holds its socket open."""
-        if self._pidfd >= 0:
+        """Call a function when the process ends, also while a grandchild holds its socket open; before `reap`."""
+        if self._pidfd >= 0 and self._death is None:  # after its end the number may be somebody else's
             self._supervisor.watch(self._pidfd, lambda: self._exited(function))
 
     def wait(self, timeout: float) -> bool:
@@ -99,13 +100,19 @@ class WorkerProcess:
         if self._popen.poll() is None:
             self._kill_session()
 
-    def reap(self) -> Death:
-        """Collect the process after its end, or end it; close all that belongs to it. Idempotent."""
+    def reap(self, grace: float = 0.0) -> Death:
+        """Collect the process after its end, or end it; close all that belongs to it. Idempotent.
+
+        Args:
+            grace: How long it may take to end by itself, in seconds.
+        """
         with self._reaping:
             if self._death is not None:
                 return self._death
-            self.kill()
-            self.wait(_REAP_S)
+            if not self.wait(grace):
+                self.ended_by_us = True
+                self.kill()
+                self.wait(_REAP_S)
             self._kill_session()  # what it started outlives it otherwise
             for pipe in self._pipes:
                 self._supervisor.unwatch(pipe.descriptor)
@@ -117,12 +124,19 @@ class WorkerProcess:
                 file.close()
             os.close(self._alive_write)
             code = self._popen.returncode
+            signal_number = -code if code is not None and code < 0 else None
             self._death = Death(
                 None if code is None or code < 0 else code,
-                -code if code is not None and code < 0 else None,
+                None if self.ended_by_us else signal_number,
                 self.stderr_tail,
             )
             return self._death
+
+    def let_go(self) -> None:
+        """In a forked child of the caller: this end of the pipes belongs to the caller alone."""
+        if self._death is None:
+            self.socket.close()
+            os.close(self._alive_write)
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:
@@ -140,6 +154,28 @@ class WorkerProcess:
     def _pump(self, pipe: _OutputPipe) -> None:
         if not pipe.pump():
             self._supervisor.unwatch(pipe.descriptor)
+
+
+_living: WeakSet[WorkerProcess] = WeakSet()
+
+
+def _let_go_of_all() -> None:
+    for process in list(_living):
+        process.let_go()
+
+
+# A process that the caller forks would keep its workers alive, and their pipes open, when the caller has died.
+os.register_at_fork(after_in_child=_let_go_of_all)
+
+
+def _pidfd_of(pid: int) -> int:
+    """A descriptor that can be read when the process has ended; -1 where the system has none."""
+    if not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # a kernel before 5.3, or no descriptor is left: then the end of the socket has to do
+        return -1
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

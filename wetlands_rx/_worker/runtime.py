@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from weakref import WeakSet
 
@@ -80,3 +81,4 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_open.clear)  # they belong to the parent, whose workers must live on

@@ -11,6 +11,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 _logger = logging.getLogger("wetlands_rx")
 
@@ -111,7 +112,7 @@ class Supervisor:
             closed = self._closed
         for descriptor, on_readable, done in changes:
             if on_readable is not None:
-                selector.register(descriptor, selectors.EVENT_READ, on_readable)
+                self._guarded(partial(selector.register, descriptor, selectors.EVENT_READ, on_readable))
             elif descriptor in selector.get_map():
                 selector.unregister(descriptor)
             if done is not None:
@@ -136,7 +137,7 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
 
-    def _guarded(self, function: Callable[[], None]) -> None:
+    def _guarded(self, function: Callable[[], object]) -> None:
         try:
             function()
         except Exception:  # ours; one broken watch must not end the thread that all workers need

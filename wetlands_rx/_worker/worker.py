@@ -24,8 +24,9 @@ from wetlands_rx._wire.messages import (
 )
 from wetlands_rx._worker.connection import WorkerConnection
 from wetlands_rx._worker.process import Death, WorkerProcess
-from wetlands_rx.exceptions import ProtocolError
+from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 
+_END_GRACE_S = 0.5
 _TERMINALS = (Finished, FinishedUnopened, Raised, CancelAcknowledged)
 _TaskNews = Finished | FinishedUnopened | Raised | CancelAcknowledged | Updated | OutputSet | OutputUnopened
 
@@ -82,6 +83,8 @@ class Worker:
         self._lock = threading.Lock()  # guards the fields below
         self._held: dict[int, Call] = {}
         self._handing: set[int] = set()
+        self._canceling: set[int] = set()
+        self._exiting = False
         self._ended = False
         self.death: Death | None = None
         self.error: ProtocolError | None = None
@@ -93,8 +96,8 @@ class Worker:
 
     def start(self, id_base: int) -> None:
         """Begin to listen to the process."""
+        self._process.on_exit(self.connection.finish)  # before anybody can reap it
         self.connection.start()
-        self._process.on_exit(self.connection.finish)
         self.connection.send([codec.encode_configure(self.info.environment, self.index, id_base)])
 
     @property
@@ -126,15 +129,32 @@ class Worker:
         return Handover.LOST if lost else Handover.TAKEN
 
     def cancel(self, call: Call) -> None:
-        """Ask the function to stop, when this worker has it."""
-        if call.number in self._held:
+        """Ask the function to stop, when this worker has it. Asks once: a busy worker does not read."""
+        if self._must_ask(call):
             self.connection.send([codec.encode_cancel(call.number)])
 
+    def _must_ask(self, call: Call) -> bool:
+        number = call.number
+        with self._lock:
+            # Who is handing it over right now asks afterwards.
+            asks = number in self._held and number not in self._handing and number not in self._canceling
+            if asks:
+                self._canceling.add(number)
+            return asks
+
     def ask_exit(self) -> None:
-        """Ask what runs to stop, and the process to end after it."""
+        """Ask what runs to stop, and the process to end after it. Never blocks for long, whatever the process does."""
+        self._exiting = True
         for call in self.held:
-            self.connection.send([codec.encode_cancel(call.number)])
-        self.connection.send([codec.encode_exit()])
+            call.cancel_requested = True  # for whoever is handing it over right now
+            if self._must_ask(call):
+                self.connection.send_nowait(codec.encode_cancel(call.number))
+        self.connection.send_nowait(codec.encode_exit())
+
+    def give_up(self, reason: str) -> None:
+        """End the process because it did something that it must not do."""
+        self.error = self.error or ProtocolError(reason)
+        self.kill()
 
     def join(self, timeout: float) -> None:
         """Wait until its last news has been told; not from its own thread."""
@@ -170,22 +190,34 @@ class Worker:
             news.append((call, message))
             if isinstance(message, _TERMINALS):
                 del self._held[call.number]
+                self._canceling.discard(call.number)
                 self.answered += 1
                 self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
         for call, message in news:
             call.post(message)
 
     def _greeted(self, hello: Hello) -> None:
+        if self.ready:
+            raise ProtocolError("the worker said hello twice")
         if hello.protocol != codec.PROTOCOL_VERSION:
             raise ProtocolError(f"the worker speaks protocol {hello.protocol}, we speak {codec.PROTOCOL_VERSION}")
         self.ready = True
         self._owner.on_ready(self)
 
     def _on_end(self, error: ProtocolError | None) -> None:
-        self.death, self.error = self._process.reap(), error
+        # The socket of a process that ends is closed a moment before its exit code is there.
+        self.death = self._process.reap(_END_GRACE_S if error is None else 0.0)
+        if error is None and self._process.ended_by_us:
+            error = ProtocolError("the worker closed its end of the pipe and went on")
+        self.error = self.error or error
         with self._lock:
             self._ended = True
             # Who is handing a call over right now finds out by itself.
             held = [call for number, call in self._held.items() if number not in self._handing]
-        self.connection.close(error)
+        self.connection.close(None if self._exiting else self.error or self._died())
         self._owner.on_lost(self, held)
+
+    def _died(self) -> WorkerDiedError:
+        death = self.death
+        assert death is not None
+        return WorkerDiedError(str(self.info), death.exit_code, death.signal, death.stderr_tail)
