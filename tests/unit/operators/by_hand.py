@@ -32,6 +32,7 @@ class ByHand(Environment):
         runner: Drives them.
         tasks: All that were submitted, in order.
         items: Their only arguments.
+        quick: Tasks end before `submit` returns.
     """
 
     def __init__(self, delivery: Delivery | None = None) -> None:
@@ -41,12 +42,15 @@ class ByHand(Environment):
         self.items: list[Any] = []
         self.worker_count = 2
         self.gone = False
+        self.quick = False
 
     def submit(self, *args: Any, **options: Any) -> Task[Any]:
         task: Task[Any] = super().submit(*args, **options)
         arguments = options.get("args", args[2] if len(args) > 2 else ())
         self.tasks.append(task)
         self.items.append(arguments[0] if arguments else None)
+        if self.quick:
+            self.finish(-1, "quick")
         return task
 
     def deliver(self) -> None:

@@ -211,3 +211,18 @@ def test_a_window_stops_looking_when_the_stream_has_ended_or_nobody_listens() ->
     window.turn()
     window.turn()
     assert window.due == []
+
+
+def test_disposing_inside_the_observer_is_the_end() -> None:
+    window, source, log = Window(), Subject[int](), Log()
+
+    def once(value: int) -> None:
+        log.on_next(value)
+        subscription.dispose()
+
+    subscription = source.pipe(deliver_on(tk(window))).subscribe(once)
+    source.on_next(1)
+    source.on_next(2)
+    window.turn()
+    window.turn()
+    assert log == ["1"]

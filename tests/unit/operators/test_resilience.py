@@ -54,6 +54,29 @@ def test_a_function_may_be_given_itself_with_its_arguments(env: ByHand) -> None:
     assert env.tasks[0].name == "by_hand.py:work"
 
 
+def test_a_task_that_has_ended_before_anybody_looks_is_not_missed(env: ByHand) -> None:
+    env.quick = True
+    log = Log(run_in(env, FILE, "work"))
+    env.deliver()
+    assert log == ["quick", "|"]
+
+
+def test_the_run_that_is_too_late_is_canceled_at_the_first_value(clock: TestScheduler) -> None:
+    runs: list[Subject[int]] = []
+
+    def begin(_scheduler: object) -> Subject[int]:
+        runs.append(Subject())
+        return runs[-1]
+
+    log = Log(reactivex.defer(begin).pipe(hedge(50, scheduler=clock)))
+    clock.start()
+    runs[1].on_next(1)
+    assert not runs[0].observers
+    runs[1].on_next(2)
+    runs[1].on_completed()
+    assert log == ["1", "2", "|"]
+
+
 def test_disposing_cancels_the_task(env: ByHand) -> None:
     Log(run_in(env, FILE, "work")).subscription.dispose()
     assert env.states == ["canceled"]

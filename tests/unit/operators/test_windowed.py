@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator
@@ -281,6 +282,53 @@ def test_limits_are_positive(operator: Operator, running: int, window: int | Non
 
 def test_from_items_pushes_to_those_who_do_not_set_the_pace() -> None:
     assert Log(from_items("abc").pipe(ops.map(str.upper))) == ["A", "B", "C", "|"]
+
+
+def test_from_items_is_left_when_enough_was_taken() -> None:
+    assert Log(from_items(itertools.count()).pipe(ops.take(3))) == ["0", "1", "2", "|"]
+
+
+def test_an_error_overtakes_values_that_were_not_asked_for_when_order_is_free() -> None:
+    inner: dict[str, Subject[str]] = {"a": Subject(), "b": Subject()}
+    log = Log()
+    flow = open_source(from_items("ab").pipe(merge_map(inner.__getitem__, 2)), log, None)
+    flow.request(1)
+    for value in ("1", "2", "3"):
+        inner["a"].on_next(value)
+        inner["b"].on_next(value)
+    inner["b"].on_error(OSError())
+    assert log == ["1", "# OSError"]
+    assert not inner["a"].observers
+
+
+@both
+def test_an_inner_stream_that_is_made_while_all_is_disposed_of_is_disposed_of_too(operator: Operator) -> None:
+    inner, source = Subject[int](), Subject[int]()
+
+    def run(_item: int) -> Observable[int]:
+        subscription.dispose()
+        return inner
+
+    subscription = source.pipe(operator(run, 1, None)).subscribe()
+    source.on_next(1)
+    assert not inner.observers
+
+
+@both
+def test_a_source_that_sends_while_it_is_subscribed_to_is_left_when_all_has_ended(operator: Operator) -> None:
+    left: list[bool] = []
+
+    def subscribe(observer: Any, _scheduler: Any = None) -> Any:
+        observer.on_next(1)
+        observer.on_next(2)
+        return lambda: left.append(True)
+
+    def run(item: int) -> Observable[int]:
+        raise LookupError(item)
+
+    source: Observable[int] = reactivex.create(subscribe)
+    assert Log(source.pipe(operator(run, 1, None))) == ["# LookupError"]
+    assert left
 
 
 def test_from_items_begins_anew_for_each_subscription() -> None:

@@ -240,6 +240,14 @@ def test_limits_are_positive(env: ByHand, limits: dict[str, Any]) -> None:
         map_in(env, FILE, "work", **limits)
 
 
+@pytest.mark.parametrize("operator", [map_in, switch_map_in, exhaust_map_in])
+def test_a_task_that_has_ended_before_anybody_looks_is_not_missed(env: ByHand, operator: Any) -> None:
+    env.quick = True
+    log = Log(from_items("a").pipe(operator(env, FILE, "work")))
+    env.deliver()
+    assert log == ["quick", "|"]
+
+
 def test_ended_tasks_are_let_go(env: ByHand) -> None:
     source: Subject[str] = Subject()
     log = Log(source.pipe(map_in(env, FILE, "work")))
