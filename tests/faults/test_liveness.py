@@ -23,6 +23,8 @@ import os, sys, threading, time
 from pathlib import Path
 from wetlands_rx import EnvironmentManager
 folder, remote = Path(sys.argv[1]), sys.argv[2]
+def begin(target, daemon=False):
+    threading.Thread(target=target, daemon=daemon).start()
 env = EnvironmentManager(folder / "wetlands", log_file_path=None).load("here", sys.executable)
 """
 
@@ -131,9 +133,8 @@ def test_the_end_of_a_forked_child_leaves_the_workers_alone(host: Host, end: str
         "env.submit(remote, 'double', (1,)).listen(lambda event: time.sleep(0.2))",
         "env.submit(remote, 'begin_and_wait', (str(folder / 'never'),)).listen(lambda event: sys.exit(3))",
         "[env.submit(remote, 'double', (n,)) for n in range(5000)]",
-        "task = env.submit(remote, 'begin_and_wait', (str(folder / 'x'),))\n"
-        "threading.Thread(target=task.wait_for, daemon=True).start()",
-        "threading.Thread(target=lambda: [env.submit(remote, 'double', (n,)) for n in range(10)]).start()",
+        "wait = env.submit(remote, 'begin_and_wait', (str(folder / 'x'),)).wait_for; begin(wait, daemon=True)",
+        "begin(lambda: [env.submit(remote, 'double', (n,)) for n in range(10)])",
     ],
 )
 def test_a_host_that_ends_by_itself_is_quick_and_silent_and_leaves_nothing(
