@@ -13,7 +13,7 @@ _ESCAPES = re.compile(
     r"|\x1b.?",
     re.DOTALL,
 )
-_HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_HARMFUL = frozenset(("Cc", "Cf", "Co", "Cn", "Zl", "Zp"))
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,14 @@ class Row:
 def clean(text: str) -> str:
     """One line of the text without anything that could steer a terminal; line ends and tabs become spaces.
 
+    What no encoding has, such as the bytes of an argument that is not UTF-8, is shown by an escape, not left out.
+
     Source: ECMA-48, section 5.4, for the shape of control sequences.
     """
     text = _ESCAPES.sub("", text)
     if text.isprintable():
         return text.strip()
+    text = text.encode("utf-8", "backslashreplace").decode()
     kept = (" " if letter in "\t\n\v\f\r\x85\u2028\u2029" else letter for letter in text)
     return "".join(letter for letter in kept if unicodedata.category(letter) not in _HARMFUL).strip()
 

@@ -37,7 +37,8 @@ texts = st.text(st.characters(), max_size=60)
         ("a\tb\nc", "a b c"),
         ("bell\x07 null\x00 delete\x7f next\x9b31m", "bell null delete next31m"),
         ("left\u202eright", "leftright"),
-        ("lone \ud800", "lone"),
+        ("lone \ud800", r"lone \ud800"),
+        ("caf\udce9", r"caf\udce9"),
         ("日本 é", "日本 é"),
     ],
 )
