@@ -6,8 +6,6 @@ Nothing heavy is imported before the arguments are understood, so `--help` answe
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import sys
@@ -15,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wetlands_rx import __version__
+from wetlands_rx._cli import streams
 from wetlands_rx.exceptions import WetlandsError
 
 __all__ = ["main"]
@@ -68,9 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: `--help`, `--version`, or arguments that make no sense (code 2).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
+    streams.prepare()
     parser, run_parser = _parsers()
     if words[:1] == ["run"]:
         options = run_parser.parse_intermixed_args(words[1:])  # items may stand before and after options
@@ -213,17 +210,20 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
         return _fail(str(error), 1, as_json=as_json)
     except KeyboardInterrupt:
         return _fail("interrupted", 130, as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python would complain when it closes stdout at its end.
-        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    except streams.OutputError as error:
+        return _fail(str(error), 1, as_json=as_json)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
         return 1
+    finally:
+        streams.give_up_broken()
 
 
 def _fail(message: str, code: int, *, as_json: bool) -> int:
     from wetlands_rx._cli.progress_lines import clean_lines
 
     if as_json:
-        print(json.dumps({"event": "error", "message": message, "exit_code": code}), flush=True)
-    print("\n".join(clean_lines([f"wetlands-rx: {message}"])), file=sys.stderr)
+        event = json.dumps({"event": "error", "message": message, "exit_code": code})
+        streams.try_to_put(sys.stdout, event + "\n")
+    lines = clean_lines([f"wetlands-rx: {message}"])
+    streams.try_to_put(sys.stderr, "\n".join(lines) + "\n")
     return code

@@ -56,6 +56,15 @@ def triple(number):
     return 3 * number
 
 
+def same(item):
+    return item
+
+
+def file_of(item):
+    with open(item) as file:
+        return f"{item} {file.read()}"
+
+
 def nothing():
     print("printed \\x1b[1mby the function")
 
@@ -533,3 +542,74 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(
         error = process.communicate()[1]
     assert process.returncode == 1
     assert "Traceback" not in error
+
+
+# --- standard streams that cannot be used
+
+
+def redirected(redirection: str, *words: str, root: Path, variables: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run a command as a shell would start it: exit code, stdout and stderr."""
+    answer = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *words],
+        env=environment(root, variables),
+        capture_output=True,
+        check=False,
+    )
+    return answer.returncode, answer.stdout.decode(), answer.stderr.decode()
+
+
+RUN_HERE = ("run", "work.py:same", "a", "b", "--workers", "1", "--environment", sys.executable)
+RUN_JSON = (*RUN_HERE, "--json")
+SUMMARY = re.compile(r"2 of 2 done, in .* with 1 worker\n")
+IS_FULL = "wetlands-rx: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [RUN_HERE, RUN_JSON, ("demo",)], ids=["run", "json", "demo"])
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(
+    words: tuple[str, ...], folder: Path, nowhere: dict[str, str]
+) -> None:
+    code, _, error = redirected(">/dev/full", *words, root=folder / "root", variables=nowhere)
+    assert (code, error) == (1, IS_FULL)
+    assert redirected(">/dev/full 2>&1", *words, root=folder / "root", variables=nowhere) == (1, "", "")
+
+
+def test_notes_that_cannot_be_written_are_exit_code_1(folder: Path) -> None:
+    code, output, error = redirected("2>/dev/full", *RUN_JSON, root=folder / "root", variables={})
+    assert (code, error) == (1, "")
+    assert events(output)[-1]["message"] == "cannot write to standard error: No space left on device"
+
+
+def test_a_stream_that_is_closed_takes_everything(folder: Path) -> None:
+    results = "a: a\nb: b\n"
+    code, output, error = redirected(">&-", *RUN_HERE, root=folder / "root", variables={})
+    assert (code, output) == (0, "")
+    assert SUMMARY.fullmatch(error)
+    assert redirected("2>&-", *RUN_HERE, root=folder / "root", variables={}) == (0, results, "")
+    assert redirected("<&- >&- 2>&-", *RUN_HERE, "-", root=folder / "root", variables={}) == (0, "", "")
+
+
+def test_a_demo_without_any_stream_still_writes_its_files(folder: Path, nowhere: dict[str, str]) -> None:
+    answer = redirected("<&- >&- 2>&-", "demo", root=folder / "root", variables=nowhere)
+    assert answer == (0, "", "")
+    assert "12 images, " in (folder / "wetlands-demo" / "summary.txt").read_text(encoding="utf-8")
+
+
+# --- text that is not UTF-8
+
+
+@pytest.mark.parametrize("variables", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=["any locale", "C locale"])
+def test_an_item_that_is_no_text_is_handed_over_as_given_and_shown_with_escapes(
+    folder: Path, variables: dict[str, str]
+) -> None:
+    item = os.fsdecode(b"caf\xe9")
+    words = ("run", "work.py:file_of", item, "-", "--environment", sys.executable)
+    (folder / os.fsdecode(b"caf\xe9")).write_text("of the item")
+    answer = subprocess.run(
+        [*COMMAND, *words],
+        env=environment(folder / "root", variables),
+        input=b"caf\xe9\n",
+        capture_output=True,
+        check=False,
+    )
+    shown = rb"caf\udce9: caf\udce9 of the item" + b"\n"
+    assert (answer.returncode, answer.stdout) == (0, 2 * shown)

@@ -19,6 +19,7 @@ from wetlands_rx._cli.items import UsageError
 from wetlands_rx._cli.making import made
 from wetlands_rx._cli.progress_lines import Row, clean, clean_lines, describe, seconds
 from wetlands_rx._cli.screen import Screen
+from wetlands_rx._cli.streams import OutputError
 from wetlands_rx.environment_manager import EnvironmentManager
 from wetlands_rx.exceptions import ProvisioningError
 from wetlands_rx.external_environment import ExternalEnvironment
@@ -118,7 +119,7 @@ class _Show:
 
     def __call__(self, name: str, event: TaskEvent[Any]) -> None:
         """Show what happened to the task of this name."""
-        with contextlib.suppress(BrokenPipeError):  # the main thread meets it too, and ends
+        with contextlib.suppress(BrokenPipeError, OutputError):  # the main thread meets it too, and ends
             self._show(name, event)
 
     def _show(self, name: str, event: TaskEvent[Any]) -> None:

@@ -13,6 +13,7 @@ from wetlands_rx._cli.items import JSON
 from wetlands_rx._cli.progress_lines import Row, clean, clean_lines, clip, describe, seconds
 from wetlands_rx._cli.results import ResultFolder
 from wetlands_rx._cli.screen import Screen
+from wetlands_rx._cli.streams import put
 from wetlands_rx._cli.values import jsonable, mention
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 
@@ -195,8 +196,7 @@ class Report(Watcher):
     def _write(self, line: dict[str, JSON]) -> None:
         if self._events is not None:
             self._screen.clear()
-            self._events.write(json.dumps(line) + "\n")
-            self._events.flush()
+            put(self._events, json.dumps(line) + "\n")
 
 
 def _worker_index(task: Task[Any]) -> int | None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from wetlands_rx._cli.streams import put
+
 _REDRAW_S = 0.1
 _ERASE = "\r\x1b[K"
 
@@ -44,22 +46,19 @@ class Screen:
         if not self.live or (clock < self._due_at and not now):
             return
         self._due_at = clock + _REDRAW_S
-        self._notes.write(_ERASE + make(self._width()))
-        self._notes.flush()
+        put(self._notes, _ERASE + make(self._width()))
         self._shown = True
 
     def clear(self) -> None:
         """Take the status line away."""
         if self._shown:
-            self._notes.write(_ERASE)
-            self._notes.flush()
+            put(self._notes, _ERASE)
             self._shown = False
             self._due_at = 0.0
 
     def _line(self, stream: TextIO, text: str) -> None:
         self.clear()
-        stream.write(text + "\n")
-        stream.flush()
+        put(stream, text + "\n")
 
     def _width(self) -> int:
         try:
