@@ -13,11 +13,11 @@ Listeners are called on the thread of the test, before each of these calls retur
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wetlands_rx._remote.handle import task_id
-from wetlands_rx._streams.delivery import Deliverer, Delivery, Mailbox
+from wetlands_rx._streams.delivery import Deliverer, Delivery, Errand, Mailbox, Work
 from wetlands_rx._task.call import Call, WorkerInfo, id_base
 from wetlands_rx._task.lifecycle import Dispatched, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, OutputSet, Raised, Updated
@@ -35,11 +35,15 @@ class ManualDelivery(Delivery):
 
     def __init__(self) -> None:
         super().__init__(lambda _delay, _function: None)
-        self._mailboxes: deque[Mailbox[Any]] = deque()
+        self._work: deque[Work] = deque()
 
     def schedule(self, mailbox: Mailbox[Any]) -> None:
         """Keep a mailbox for the next `run`."""
-        self._mailboxes.append(mailbox)
+        self._work.append(mailbox)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Keep a function for the next `run`."""
+        self._work.append(Errand(function))
 
     def watch(self) -> None:
         """Do nothing: nobody is stuck here but the test itself."""
@@ -50,15 +54,15 @@ class ManualDelivery(Delivery):
 
     @property
     def waiting(self) -> int:
-        """How many mailboxes wait for `run`."""
-        return len(self._mailboxes)
+        """How many mailboxes and functions wait for `run`."""
+        return len(self._work)
 
     def run(self) -> None:
         """Deliver until nothing waits, in the order in which it came."""
-        while self._mailboxes:
-            mailbox = self._mailboxes.popleft()
-            if mailbox.drain(Deliverer()):
-                self._mailboxes.append(mailbox)
+        while self._work:
+            work = self._work.popleft()
+            if work.drain(Deliverer()):
+                self._work.append(work)
 
 
 class FakeRunner:

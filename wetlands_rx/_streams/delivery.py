@@ -48,18 +48,36 @@ Step = tuple[Party | None, Callable[[], None]]
 """A call into the user's code, and whose call it is; None for a party that is called only once."""
 
 
+class CallSoon(Protocol):
+    """Runs a quick function on a library thread soon; takes no lock and starts no thread."""
+
+    def __call__(self, function: Callable[[], None], /) -> None: ...
+
+
+class Work(Protocol):
+    """What a delivery thread does at a time: empty a mailbox, or one errand."""
+
+    def drain(self, deliverer: Deliverer) -> bool:
+        """Do it; True when there is more to do later."""
+        ...
+
+    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
+        """Give up waiting for a call that began before `begun`; True when there is more to do at once."""
+        ...
+
+
 class Deliverer:
     """Who empties mailboxes: a delivery thread, or a test by hand.
 
     Attributes:
-        mailbox: Which one it is at.
+        work: What it is at.
         since: When its present call began, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("mailbox", "since")
+    __slots__ = ("since", "work")
 
     def __init__(self) -> None:
-        self.mailbox: Mailbox[Any] | None = None
+        self.work: Work | None = None
         self.since = 0.0
 
 
@@ -69,6 +87,7 @@ class Delivery:
     Args:
         call_later: The clock that looks for stuck calls.
         name: Goes into the threads' names.
+        call_soon: Has the first thread started when a finalizer is the first to need one.
         stall_s: See `STALL_S`.
         held_back_s: See `HELD_BACK_S`.
     """
@@ -78,14 +97,16 @@ class Delivery:
         call_later: CallLater,
         name: str = "wetlands-delivery",
         *,
+        call_soon: CallSoon | None = None,
         stall_s: float = STALL_S,
         held_back_s: float = HELD_BACK_S,
     ) -> None:
         self._call_later = call_later
+        self._call_soon: CallSoon = call_soon or partial(call_later, 0.0)
         self._name = name
         self._stall_s = stall_s
         self._held_back_s = held_back_s
-        self._ready: SimpleQueue[Mailbox[Any] | None] = SimpleQueue()  # None only wakes: look whether to end
+        self._ready: SimpleQueue[Work | None] = SimpleQueue()  # None only wakes: look whether to end
         self._lock = threading.Lock()  # guards the fields below
         self._threads: list[_DeliveryThread] = []
         self._ended: list[_DeliveryThread] = []  # about to end
@@ -99,6 +120,12 @@ class Delivery:
         if not self._threads:
             self._ensure_thread()
         self.watch()
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call a function on a delivery thread. For finalizers, which may run anywhere: takes no lock."""
+        self._ready.put(Errand(function))
+        if not self._threads:
+            self._call_soon(self._ensure_thread)
 
     def watch(self) -> None:
         """See to it that stuck calls are noticed while anything is being delivered."""
@@ -140,28 +167,29 @@ class Delivery:
     def _serve(self, thread: _DeliveryThread) -> None:
         deliverer = thread.deliverer
         while True:
-            mailbox = self._next(thread)
-            if mailbox is None:
+            work = self._next(thread)
+            if work is None:
                 return
             deliverer.since = time.monotonic()
-            deliverer.mailbox = mailbox
+            deliverer.work = work
             self.watch()  # the clock may have looked between the queue and this line, and gone
-            more = mailbox.drain(deliverer)
-            deliverer.mailbox = None
+            more = work.drain(deliverer)
+            deliverer.work = None
             if more:
-                self._ready.put(mailbox)
+                self._ready.put(work)
+            del work  # before the wait: it keeps a task alive, or what a finalizer handed over
 
-    def _next(self, thread: _DeliveryThread) -> Mailbox[Any] | None:
-        """Wait for a mailbox; None when the thread must end."""
+    def _next(self, thread: _DeliveryThread) -> Work | None:
+        """Wait for something to do; None when the thread must end."""
         while True:
             try:
-                mailbox = self._ready.get(block=not self._closed)
+                work = self._ready.get(block=not self._closed)
             except Empty:
                 if self._ends(thread):
                     return None
                 continue
-            if mailbox is not None:
-                return mailbox
+            if work is not None:
+                return work
 
     def _ends(self, thread: _DeliveryThread) -> bool:
         with self._lock:
@@ -180,10 +208,10 @@ class Delivery:
         now = time.monotonic()
         with self._lock:
             self._watching = False  # before the look: what begins after it finds nobody watching
-            busy = [(mailbox, thread.deliverer) for thread in self._threads if (mailbox := thread.deliverer.mailbox)]
-        for mailbox, deliverer in busy:
-            if mailbox.overtake(deliverer, now - self._held_back_s):
-                self._ready.put(mailbox)
+            busy = [(work, thread.deliverer) for thread in self._threads if (work := thread.deliverer.work)]
+        for work, deliverer in busy:
+            if work.overtake(deliverer, now - self._held_back_s):
+                self._ready.put(work)
         with self._lock:
             waiting = not self._ready.empty()
             stuck = sum(now - deliverer.since >= self._stall_s for _, deliverer in busy)
@@ -201,6 +229,27 @@ class _DeliveryThread(threading.Thread):
 
     def run(self) -> None:
         self._serve(self)
+
+
+class Errand:
+    """A single call."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+
+    def drain(self, deliverer: Deliverer) -> bool:
+        """Call it."""
+        try:
+            self._function()
+        except BaseException:  # as in `Mailbox.drain`
+            _logger.exception("a delivery failed")
+        return False
+
+    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
+        """Nothing waits behind it."""
+        return False
 
 
 class Mailbox(Generic[_T]):

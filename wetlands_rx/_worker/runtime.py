@@ -18,7 +18,7 @@ class Runtime:
 
     def __init__(self) -> None:
         self.supervisor = Supervisor()
-        self.delivery = Delivery(self.supervisor.call_later)
+        self.delivery = Delivery(self.supervisor.call_later, call_soon=self.supervisor.call_soon)
 
 
 class _Shared:

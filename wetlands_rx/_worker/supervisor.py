@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 
 _logger = logging.getLogger("wetlands_rx")
 
@@ -30,6 +31,7 @@ class Supervisor:
         self._changes: list[tuple[int, Callable[[], None] | None, threading.Event | None]] = []
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._soon: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -45,6 +47,14 @@ class Supervisor:
             self._ensure_thread()
         if wake:
             self._wake()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call a function as soon as the thread is free. For finalizers: takes no lock and starts no thread.
+
+        A thread that runs calls it at once, one that starts later then, one that has ended never.
+        """
+        self._soon.put(function)
+        self._wake()
 
     def watch(self, descriptor: int, on_readable: Callable[[], None]) -> None:
         """Call a function each time `descriptor` can be read or has reached its end, until `unwatch`."""
@@ -103,6 +113,8 @@ class Supervisor:
                     self._guarded(key.data)
                 for function in self._due():
                     self._guarded(function)
+                while not self._soon.empty():  # nobody else takes from it
+                    self._guarded(self._soon.get())
         with self._lock:
             self._close_pipe()
 

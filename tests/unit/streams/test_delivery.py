@@ -377,3 +377,41 @@ def test_closing_waits_no_longer_than_it_is_told_for_a_blocked_call(clock: Clock
     blocker.release.set()
     delivery.close(SOON)
     assert blocker.seen == [1]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_finalizer_may_hand_a_function_over_while_the_lock_is_held(
+    delivery: Delivery, clock: Clock, running: bool
+) -> None:
+    if running:
+        first = threading.Event()
+        Mailbox(doing(lambda _item: first.set()), delivery).post(1)
+        assert first.wait(SOON)
+    end = threading.Event()
+    names: list[str] = []
+    with delivery._lock:  # pyright: ignore[reportPrivateUsage]
+        delivery.soon(lambda: (names.append(threading.current_thread().name), end.set()))
+    clock.tick()
+    assert end.wait(SOON)
+    assert names == ["wetlands-test-0"]
+
+
+def test_a_function_handed_over_that_raises_is_logged(
+    delivery: Delivery, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    end = threading.Event()
+    with caplog.at_level(logging.ERROR, "wetlands_rx"):
+        delivery.soon(lambda: 1 / 0)
+        delivery.soon(end.set)
+        clock.tick()
+        assert end.wait(SOON)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_by_hand_a_function_waits_for_its_turn() -> None:
+    seen: list[int] = []
+    delivery = ManualDelivery()
+    delivery.soon(lambda: seen.append(1))
+    assert (delivery.waiting, seen) == (1, [])
+    delivery.run()
+    assert (delivery.waiting, seen) == (0, [1])

@@ -166,3 +166,29 @@ def test_it_may_be_closed_by_its_own_thread() -> None:
     closed = threading.Event()
     supervisor.call_later(0.0, lambda: (supervisor.close(), closed.set())[1])
     assert closed.wait(SOON)
+
+
+def test_a_finalizer_may_hand_a_function_over_while_the_lock_is_held(supervisor: Supervisor) -> None:
+    """The garbage collector runs finalizers anywhere, also inside a function of the supervisor itself."""
+    started, called = threading.Event(), threading.Event()
+    supervisor.call_later(0.0, started.set)
+    assert started.wait(SOON)
+    with supervisor._lock:  # pyright: ignore[reportPrivateUsage]
+        supervisor.call_soon(called.set)
+    assert called.wait(SOON)
+
+
+def test_what_is_handed_over_before_the_thread_starts_is_called_when_it_does(supervisor: Supervisor) -> None:
+    called: list[int] = []
+    end = threading.Event()
+    supervisor.call_soon(lambda: called.append(1))
+    assert called == []
+    supervisor.call_later(0.0, lambda: supervisor.call_soon(end.set))
+    assert end.wait(SOON)
+    assert called == [1]
+
+
+def test_handing_over_to_a_closed_supervisor_is_harmless() -> None:
+    supervisor = Supervisor()
+    supervisor.close()
+    supervisor.call_soon(lambda: None)
