@@ -76,7 +76,8 @@ def deliver_on(place: Place) -> Callable[[Observable[_T]], Observable[_T]]:
         are taken ahead. `conflate` in front leaves out what nobody could see. Disposing, in any thread, stops the
         calls: in the place itself at once, elsewhere after the one that is under way.
 
-    Which thread: the place's. What the observer raises is logged, and it goes on.
+    Which thread: the place's. What the observer raises is logged, and it goes on; in the main thread
+    `KeyboardInterrupt` and `SystemExit` get through.
     Errors: the source's, after the values before it. When the place is gone (the loop closed, the application
     ended), nothing is called any more, and the source is disposed of.
     """
@@ -133,8 +134,12 @@ class _Delivered(Generic[_T]):
 
     def open(self, source: Observable[_T], place: Place, scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
         self._door = place.open(self._work)
-        self._source = open_source(source, self, scheduler)
-        self._source.request(_AHEAD)
+        try:
+            self._source = open_source(source, self, scheduler)
+            self._source.request(_AHEAD)
+        except BaseException:
+            self._dispose()
+            raise
         if self._closed:
             self._dispose()
         return Disposable(self._dispose)
@@ -206,8 +211,12 @@ class _AsyncioDoor(Door):
         pass
 
     def _turn(self) -> None:
-        if self._work(time.monotonic() + TURN_S):
-            self._loop.call_soon(self._turn)
+        more = True  # also after Ctrl-C
+        try:
+            more = self._work(time.monotonic() + TURN_S)
+        finally:
+            if more:
+                self._loop.call_soon(self._turn)
 
 
 class _ThreadPlace(Place):
@@ -259,6 +268,9 @@ class _TkDoor(Door):
         self._closed = True
 
     def _look(self) -> None:
-        more = self._work(time.monotonic() + TURN_S)
-        if not self._closed:
-            self._root.after(1 if more else _POLL_MS, self._look)
+        more = True  # also after Ctrl-C
+        try:
+            more = self._work(time.monotonic() + TURN_S)
+        finally:
+            if not self._closed:
+                self._root.after(1 if more else _POLL_MS, self._look)

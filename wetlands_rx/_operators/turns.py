@@ -23,6 +23,8 @@ _logger = logging.getLogger("wetlands_rx")
 def call_out(who: str, call: Callable[..., object], *arguments: object) -> None:
     """Call an observer; what it raises is logged and goes no further.
 
+    Only in the main thread `KeyboardInterrupt` and `SystemExit` do: there they are meant for the program.
+
     Args:
         who: Which operator calls, for the log.
         call: The observer's method.
@@ -30,8 +32,21 @@ def call_out(who: str, call: Callable[..., object], *arguments: object) -> None:
     """
     try:
         call(*arguments)
-    except Exception:  # the user's code
+    except BaseException as error:  # the user's code; even SystemExit must not end one of our threads
+        _raise_if_for_program(error)
+        _report(who)
+
+
+def _report(who: str) -> None:
+    try:
         _logger.exception("an observer of %s raised", who)
+    except BaseException as error:  # noqa: BLE001 - a log handler of the user's; there is nobody else to tell
+        _raise_if_for_program(error)
+
+
+def _raise_if_for_program(error: BaseException) -> None:
+    if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 class Turns(Protocol):

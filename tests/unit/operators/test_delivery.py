@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from reactivex.subject import Subject
 
-from tests.unit.operators.by_hand import SOON, Log
-from wetlands_rx.operators import asyncio_loop, deliver_on, from_items, thread, tk
+from tests.unit.operators.by_hand import FILE, SOON, ByHand, Log
+from wetlands_rx.operators import asyncio_loop, deliver_on, from_items, map_in, thread, tk
 
 COUNT = 2000
 
@@ -97,6 +98,45 @@ def test_an_observer_that_raises_does_not_end_the_thread(caplog: pytest.LogCaptu
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+class BrokenHandler(logging.Handler):
+    """A log handler of the user's that fails."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError(record.getMessage())
+
+
+@pytest.fixture
+def broken_handler() -> Iterator[None]:
+    handler = BrokenHandler()
+    logging.getLogger("wetlands_rx").addHandler(handler)
+    yield
+    logging.getLogger("wetlands_rx").removeHandler(handler)
+
+
+@pytest.mark.usefixtures("broken_handler")
+def test_neither_an_observer_that_exits_nor_a_log_that_fails_ends_the_thread() -> None:
+    recorder, source = Recorder(), Subject[int]()
+
+    def leave(value: int) -> None:
+        recorder.on_next(value)
+        sys.exit(1)
+
+    source.pipe(deliver_on(thread())).subscribe(leave, recorder.on_error, recorder.on_completed)
+    feed(source, 2).join(SOON)
+    assert recorder.ended.wait(SOON)
+    assert recorder == ["0", "1", "|"]
+
+
+def test_a_source_that_cannot_be_opened_leaves_no_thread() -> None:
+    env = ByHand()
+    env.exit()
+    log = Log(from_items("abc").pipe(map_in(env, FILE, "work"), deliver_on(thread("unopened"))))
+    assert log == ["# NotLaunchedError"]
+    for left in [left for left in threading.enumerate() if left.name.startswith("wetlands-unopened")]:
+        left.join(SOON)
+        assert not left.is_alive()
+
+
 def test_values_come_before_the_error() -> None:
     recorder, source = Recorder(), Subject[int]()
     source.pipe(deliver_on(thread())).subscribe(recorder)
@@ -156,6 +196,33 @@ def test_a_flood_does_not_keep_the_loop_for_itself() -> None:
         return others
 
     assert asyncio.run(main()) > 2
+
+
+@pytest.mark.parametrize("request_to_end", [KeyboardInterrupt, SystemExit])
+def test_a_request_to_end_the_program_gets_through_in_the_main_thread_and_the_rest_is_heard(
+    request_to_end: type[BaseException],
+) -> None:
+    loop, source, log = asyncio.new_event_loop(), Subject[int](), Log()
+
+    def first_ends(value: int) -> None:
+        log.on_next(value)
+        if value == 1:
+            raise request_to_end
+
+    def both_end() -> None:
+        log.on_completed()
+        loop.stop()
+
+    source.pipe(deliver_on(asyncio_loop(loop))).subscribe(first_ends, on_completed=both_end)
+    source.on_next(1)
+    source.on_next(2)
+    source.on_completed()
+    with pytest.raises(request_to_end):
+        loop.run_forever()
+    assert log == ["1"]
+    loop.run_forever()
+    loop.close()
+    assert log == ["1", "2", "|"]
 
 
 def test_a_loop_that_is_closed_is_left_quietly() -> None:
