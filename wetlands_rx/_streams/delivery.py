@@ -7,7 +7,6 @@ still holds goes on without it after about a second; what it missed is kept, and
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
+
+from wetlands_rx._streams.report import report
 
 _T = TypeVar("_T")
 
@@ -24,8 +25,6 @@ HELD_BACK_S = 1.0
 """A call that takes longer than this holds its mailbox back no longer."""
 MOST_THREADS = 64
 _BATCH = 1024
-
-_logger = logging.getLogger("wetlands_rx")
 
 
 class CallLater(Protocol):
@@ -243,8 +242,8 @@ class Errand:
         """Call it."""
         try:
             self._function()
-        except BaseException:  # as in `Mailbox.drain`
-            _logger.exception("a delivery failed")
+        except BaseException:  # noqa: BLE001 - as in `Mailbox.drain`
+            report("a delivery failed")
         return False
 
     def overtake(self, deliverer: Deliverer, begun: float) -> bool:
@@ -339,8 +338,8 @@ class Mailbox(Generic[_T]):
                     return False
             try:
                 call()
-            except BaseException:  # a Future's callback, a log handler: even SystemExit must not end this thread
-                _logger.exception("a delivery failed")
+            except BaseException:  # noqa: BLE001 - the user's code: even SystemExit must not end this thread
+                report("a delivery failed")
         with lock:
             if self._holder is deliverer:
                 self._let_go(busy=True)
@@ -380,5 +379,5 @@ class Mailbox(Generic[_T]):
                 deliverer.since = time.monotonic()
             try:
                 call()
-            except BaseException:  # as in `drain`
-                _logger.exception("a delivery failed")
+            except BaseException:  # noqa: BLE001 - as in `drain`
+                report("a delivery failed")

@@ -7,7 +7,6 @@ exception is reported and goes no further.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,10 +19,9 @@ from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import ReplaySubject
 
 from wetlands_rx._streams.delivery import Step
+from wetlands_rx._streams.report import described, report
 
 _T = TypeVar("_T")
-
-_logger = logging.getLogger("wetlands_rx")
 
 
 class Listener(Generic[_T]):
@@ -57,26 +55,22 @@ class Listener(Generic[_T]):
         if self.active:
             try:
                 self._on_next(event)
-            except BaseException:  # the user's code; even SystemExit must not end a delivery thread
-                _logger.exception("a listener of %s raised: %s", self._source, _name(self._on_next))
+            except BaseException:  # noqa: BLE001 - the user's code; SystemExit must not end a delivery thread
+                report("a listener of %s raised: %s", self._source, described(self._on_next))
 
     def end(self, error: Exception | None) -> None:
         """Say that nothing more comes."""
         if self.active and self._on_end is not None:
             try:
                 self._on_end(error)
-            except BaseException:  # as above
-                _logger.exception("a listener of %s raised at its end: %s", self._source, _name(self._on_end))
+            except BaseException:  # noqa: BLE001 - as above
+                report("a listener of %s raised at its end: %s", self._source, described(self._on_end))
         self.active = False
 
     def last(self, event: _T) -> None:
         """Hand the terminal event over, and say that nothing more comes."""
         self.next(event)
         self.end(None)
-
-
-def _name(callback: Callable[..., Any]) -> str:
-    return getattr(callback, "__qualname__", None) or repr(callback)
 
 
 def observer_ends(observer: abc.ObserverBase[Any]) -> Callable[[Exception | None], None]:

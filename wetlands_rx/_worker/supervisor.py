@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import logging
 import os
 import selectors
 import threading
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 
-_logger = logging.getLogger("wetlands_rx")
+from wetlands_rx._streams.report import report
 
 
 class Supervisor:
@@ -152,5 +151,5 @@ class Supervisor:
     def _guarded(self, function: Callable[[], object]) -> None:
         try:
             function()
-        except Exception:  # ours; one broken watch must not end the thread that all workers need
-            _logger.exception("the supervisor failed in %r", function)
+        except Exception:  # noqa: BLE001 - ours; one broken watch must not end the thread that all workers need
+            report("the supervisor failed in %r", function)

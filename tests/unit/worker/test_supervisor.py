@@ -192,3 +192,17 @@ def test_handing_over_to_a_closed_supervisor_is_harmless() -> None:
     supervisor = Supervisor()
     supervisor.close()
     supervisor.call_soon(lambda: None)
+
+
+def test_a_log_handler_that_raises_does_not_end_the_thread(supervisor: Supervisor) -> None:
+    class Raising(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise SystemExit("the handler")
+
+    logger, handler = logging.getLogger("wetlands_rx"), Raising()
+    logger.addHandler(handler)
+    end = threading.Event()
+    supervisor.watch(10**6, lambda: None)
+    supervisor.call_later(0.0, end.set)
+    assert end.wait(SOON)
+    logger.removeHandler(handler)
