@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from weakref import WeakSet
 
 from wetlands_rx._pool.mapping import MapIterator
 from wetlands_rx._task.call import Runner
@@ -103,7 +105,7 @@ class Environment(ABC):
             SerializationError: an argument cannot be pickled; the text names it.
         """
         path, name = _target(module_path, function)
-        return self._submit(path, name, args, kwargs or {}, start)
+        return self._submit(path, name, _checked_args(args), _checked_kwargs(kwargs), start)
 
     def submit_script(
         self,
@@ -132,7 +134,7 @@ class Environment(ABC):
             os.path.basename(path),
             lambda number: codec.encode_script(number, path, arguments, run_name),
         )
-        return task.start() if start else task
+        return self._begun(task, start)
 
     def map(
         self,
@@ -227,11 +229,29 @@ class Environment(ABC):
         def encode(number: int) -> list[Buffer]:
             try:
                 return codec.encode_call(number, path, name, args, kwargs)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # pickling runs the user's code
                 raise _not_sendable(target, args, kwargs, error) from error
 
-        task: Task[Any] = Task(self._runner(), target, encode)
-        return task.start() if start else task
+        return self._begun(Task[Any](self._runner(), target, encode), start)
+
+    def _begun(self, task: Task[T], start: bool) -> Task[T]:
+        if start:
+            return task.start()
+        self._unstarted.add(task)
+        return task
+
+    @cached_property
+    def _unstarted(self) -> WeakSet[Task[Any]]:
+        return WeakSet()
+
+    def _cancel_unstarted(self) -> None:
+        """Cancel the tasks that were made with `start=False` and never started; part of `exit()`."""
+        for task in list(self._unstarted):
+            if not task.started:
+                task.cancel()
+        self._unstarted.clear()
 
     # --- Context manager
 
@@ -295,22 +315,38 @@ def _target(module_path: PathLike | Callable[..., Any], function: str | None) ->
     return os.path.abspath(path), name
 
 
+def _checked_args(args: object) -> tuple[Any, ...]:
+    if isinstance(args, (tuple, list)):
+        return tuple(cast("list[Any]", args))
+    raise TypeError(f"args must be a tuple of the positional arguments, not {args!r:.100}")
+
+
+def _checked_kwargs(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    if kwargs is None:
+        return {}
+    if isinstance(kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
+        given = dict(kwargs)
+        if all(isinstance(key, str) for key in given):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return given
+    raise TypeError(f"kwargs must be a dictionary with names as keys, not {kwargs!r:.100}")
+
+
 def _existing(path: PathLike) -> str:
-    found = os.path.abspath(path)
+    found = os.path.abspath(os.fsdecode(path))
     if not os.path.isfile(found):
         hint = "" if os.path.isabs(path) else f" (given as {os.fspath(path)!r}, from {os.getcwd()})"
         raise FileNotFoundError(f"there is no file {found}{hint}")
     return found
 
 
-def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], error: Exception) -> SerializationError:
+def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], error: BaseException) -> SerializationError:
     """Name the argument that cannot be pickled."""
     named = [(f"args[{place}]", value) for place, value in enumerate(args)]
     named += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
     for name, value in named:
         try:
             codec.encode_call(0, "", "", (value,), {})
-        except Exception as own:  # noqa: BLE001 - the value's own pickling
+        except BaseException as own:  # noqa: BLE001 - the value's own pickling
             return SerializationError(
                 f"{name} ({type(value).__qualname__}) cannot be sent to {target}: {type(own).__name__}: {own}; "
                 "build it inside the function, or pass what it is made from"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator
@@ -70,6 +71,8 @@ T = TypeVar("T")
 _Waiter = Callable[[], None]
 
 # One lock guards the fields of every 64th task; it is held for field accesses only, never while anything is called.
+_BUSY_S = 0.05
+"""A gate is held for microseconds: whoever waits this long for it holds it himself."""
 _GATES = tuple(threading.Lock() for _ in range(64))
 
 
@@ -169,7 +172,8 @@ class TaskFuture(concurrent.futures.Future[T]):
         Returns:
             True when the task will never run, False when it runs (and is asked to stop) or has ended.
         """
-        return self._task._withdraw() or self._task.status is CANCELED  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self._task.cancel()
+        return self._task.status is CANCELED
 
     def resolve_canceled(self) -> None:
         """The task ended CANCELED; called by the task."""
@@ -210,6 +214,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         "_status",
         "_subject",
         "_target",
+        "_untold",
         "_waiters",
         "_worker",
     )
@@ -233,7 +238,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._target = target
         self._status = PENDING
         self._started = False
-        self._settled = False
+        self._settled = self._untold = False
         self._call: Call | None = Call(number, encode(number), target, self._post)
         self._result: T | None = None
         self._failure: ExecutionException | None = None
@@ -300,6 +305,11 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     def exception(self) -> ExecutionException | None:
         """The exception object; None unless FAILED."""
         return self._failure
+
+    @property
+    def started(self) -> bool:
+        """True once `start()` was called, or `cancel()` made that pointless."""
+        return self._started
 
     @property
     def worker(self) -> WorkerInfo | None:
@@ -378,27 +388,45 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         return self
 
     def cancel(self) -> None:
-        """Cancel the task.
+        """Cancel the task. May be called from anywhere, a signal handler or a finalizer too.
 
         One that waits ends CANCELED at once and never runs. A running one is asked to stop: the function sees
         `task.cancel_requested`; it ends CANCELED when it acknowledges and returns, COMPLETED when it returns anyway.
         Does nothing when the task has ended.
         """
-        self._withdraw()
-
-    def _withdraw(self) -> bool:
-        """Cancel; True when the task had no worker and will never run."""
-        with self._gate:
-            call = self._call
-            if call is None:
-                return False
+        gate, runner = self._gate, self._runner
+        if not gate.acquire(timeout=_BUSY_S):
+            # This very thread holds it, below the finalizer or signal handler that calls us: later, elsewhere.
+            runner.delivery.soon(self.cancel)
+            return
+        call = self._call
+        never_started = False
+        if call is not None:
             call.cancel_requested = True
             never_started, self._started = not self._started, True
-        if never_started or self._runner.withdraw(call):
-            self._post(CancelRequested())
-            return True
-        self._runner.ask_cancel(call)
-        return False
+        gate.release()
+        if call is None:
+            return
+        withdrawn = never_started or runner.withdraw(call)
+        if withdrawn is None:
+            runner.delivery.soon(self.cancel)  # as above
+        elif withdrawn:
+            self._end_waiting()
+        else:
+            runner.ask_cancel(call)
+
+    def _end_waiting(self) -> None:
+        """The task is CANCELED before any worker had it: at once, though its listeners are told by their thread."""
+        happening, future = CancelRequested(), None
+        with self._gate:
+            # A mailbox is empty before the first worker, so nothing is overtaken.
+            early = self._mailbox is not None and self._status is PENDING
+            if early:
+                self._untold = self._apply(happening)
+                future = self._future
+        if future is not None:
+            self._resolve(future)
+        self._post(happening)
 
     def wait_for(self, timeout: float | None = None) -> Self:
         """Block until the task has ended and its listeners have been told.
@@ -419,9 +447,11 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         return self
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            # Without the traceback of the last time it was raised, which would keep that caller's frames alive.
-            raise self._failure.with_traceback(None)
+        failure = self._failure
+        if failure is not None:
+            # What the last raise has left on it would keep that caller's frames alive.
+            failure.__context__ = None
+            raise failure.with_traceback(None)
 
     def _wait(self, timeout: float | None) -> None:
         mailbox = self._mailbox
@@ -431,11 +461,12 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             raise RuntimeError(f"a listener of {self!r} cannot wait for it: its end is told after the listener")
         if not self._started and timeout is None:
             raise InvalidStateError(f"{self!r} was created with start=False: call start() before waiting for it")
+        limit = checked_timeout(timeout)
         ended = threading.Lock()
         ended.acquire()
         if not self._add_waiter(ended.release):
             return
-        in_time = ended.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        in_time = ended.acquire(timeout=-1 if limit is None else limit)
         if not in_time and self._remove_waiter(ended.release):
             raise TimeoutError(f"{self!r} has not ended after {timeout:g} s; it goes on (cancel() asks it to stop)")
 
@@ -446,7 +477,12 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         terminal event, now and on this thread.
 
         What the callback raises is logged and harms nobody. Earlier UPDATEs are not repeated.
+
+        Raises:
+            TypeError: the callback cannot be called.
         """
+        if not callable(callback):
+            raise TypeError(f"a listener must be callable, and {callback!r} is not")
         self._listen(callback)
         return self
 
@@ -459,12 +495,14 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             ValueError: it is not registered.
         """
         with self._gate:
-            registered = self._listeners or []
-            listener = None
-            for place in range(len(registered) - 1, -1, -1):
-                if registered[place][0] == callback:
-                    listener = registered.pop(place)[1]
-                    break
+            registered = tuple(self._listeners or ())
+        # Compared without the gate: `==` may be the user's code.
+        found = next((entry for entry in reversed(registered) if entry[0] == callback), None)
+        listener = None if found is None else found[1]
+        with self._gate:
+            kept = [entry for entry in self._listeners or () if entry is not found]
+            dropped, self._listeners = self._listeners, kept
+        del dropped
         if listener is None and not self._status.is_finished():
             raise ValueError(f"{callback!r} does not listen to {self!r}")
         if listener is not None and self._subject is not None:
@@ -505,37 +543,56 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _observe(self) -> tuple[TerminalSubject[TaskEvent[T]], Mailbox[Happening] | None]:
         """The stream and, before the end, the mailbox that feeds it; both made on first need."""
-        with self._gate:
-            mailbox = self._mailbox_locked()
-            subject = self._subject
-            if subject is None:
-                terminal = self._terminal_event() if self._status.is_finished() else None
-                subject = self._subject = TerminalSubject(self, terminal)
-            return subject, mailbox
+        mailbox = self._open_mailbox()
+        subject = self._subject
+        if subject is None:
+            hot: TerminalSubject[TaskEvent[T]] = TerminalSubject(self)
+            with self._gate:
+                if self._subject is None and not self._status.is_finished():
+                    self._subject = hot
+                subject = self._subject
+        if subject is None:  # it has ended, and nobody has listened
+            ended = TerminalSubject(self, self._terminal_event())
+            with self._gate:
+                if self._subject is None:
+                    self._subject = ended
+                subject = self._subject
+        return subject, mailbox
 
-    def _mailbox_locked(self) -> Mailbox[Happening] | None:
-        if self._mailbox is None and not self._settled:
-            self._mailbox = Mailbox(self._deliver, self._runner.delivery)
-        return self._mailbox
+    def _open_mailbox(self) -> Mailbox[Happening] | None:
+        """From now on a delivery thread applies what happens; None when nothing more will."""
+        mailbox = self._mailbox
+        if mailbox is None and not self._settled:
+            made = Mailbox(
+                self._deliver, self._runner.delivery
+            )  # not under the gate: making objects may run finalizers
+            with self._gate:
+                if not self._settled:
+                    self._mailbox = mailbox = self._mailbox or made
+        return mailbox
 
     # --- concurrent.futures ---
 
     @property
     def future(self) -> TaskFuture[T]:
         """A standard Future with the task's result; the same one each time."""
+        future = self._future
+        if future is not None:
+            return future
+        made = TaskFuture(self)
+        self._open_mailbox()  # its callbacks are user code: they belong on a delivery thread
         with self._gate:
             future = self._future
             if future is None:
-                future = self._future = TaskFuture(self)
-                self._mailbox_locked()  # its callbacks are user code: they belong on a delivery thread
-                now = self._status.is_finished()  # else whoever applies the end finds the future
-            else:
-                now = False
+                future = self._future = made
+            now = future is made and self._status.is_finished()  # else whoever applies the end finds the future
         if now:
             self._resolve(future)
         return future
 
     def _resolve(self, future: TaskFuture[T]) -> None:
+        if self._status is CANCELED and future.cancelled():
+            return  # by cancel(), at once
         if self._status is COMPLETED:
             future.set_result(cast(T, self._result))
         elif self._status is FAILED:
@@ -611,14 +668,16 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _post(self, happening: Happening) -> None:
         """Take what happened. From any thread; runs user code only in a mailbox, hence on a delivery thread."""
+        if self._mailbox is None and isinstance(happening, (FinishedUnopened, OutputUnopened)):
+            self._open_mailbox()  # opening it may run user code
         waiters = None
         with self._gate:
             mailbox = self._mailbox
-            if mailbox is None and isinstance(happening, (FinishedUnopened, OutputUnopened)):
-                mailbox = self._mailbox_locked()  # opening it may run user code
+            outputs = self._outputs  # a value that is replaced is let go after the gate: that may run user code
             if mailbox is None and self._apply(happening):
                 self._settled = True
                 waiters, self._waiters = self._waiters, None
+        del outputs
         if mailbox is not None:
             mailbox.post(happening)
         elif waiters is not None:
@@ -629,11 +688,15 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         """Apply what happened; returns the calls that tell the listeners. On a delivery thread."""
         happening = _opened(happening)
         with self._gate:
-            if self._call is None:
+            before, outputs = self._status, self._outputs  # as in _post
+            if self._call is not None:
+                ended = self._apply(happening)
+            elif self._untold and isinstance(happening, CancelRequested):
+                ended, self._untold = True, False
+            else:
                 return []  # late news
-            before = self._status
-            ended = self._apply(happening)
             subject, future = self._subject, self._future
+        del outputs
         if not ended:
             if subject is None or (isinstance(happening, Dispatched) and before is RUNNING):
                 return []
@@ -653,7 +716,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         with self._gate:
             self._settled = True
             waiters, self._waiters = self._waiters, None
-            self._listeners = None
+            listeners, self._listeners = self._listeners, None
+        del listeners  # not under the gate: that may run user code
         for waiter in waiters or ():
             waiter()
 
@@ -739,6 +803,22 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         return text.page(self._view())
 
 
+def checked_timeout(timeout: float | None) -> float | None:
+    """A timeout in seconds as Python's locks take it: None, or from 0 to what they can wait at most.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not a number in the other sense.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err
+        raise TypeError(f"a timeout is a number of seconds or None, not {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError("a timeout cannot be nan")
+    return min(max(0.0, timeout), threading.TIMEOUT_MAX)
+
+
 def notify_end(task: Task[Any], waiter: Callable[[], None]) -> bool:
     """For the library's own waiting: call `waiter` on a library thread once the task's end has been told.
 
@@ -746,6 +826,11 @@ def notify_end(task: Task[Any], waiter: Callable[[], None]) -> bool:
         False when it has been told already: the waiter will not be called.
     """
     return task._add_waiter(waiter)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the library's own door
+
+
+def cancel_soon(task: Task[Any]) -> None:
+    """For finalizers: cancel a task from a delivery thread; takes no lock."""
+    task._runner.delivery.soon(task.cancel)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
 
 
 class TaskList(list[Task[T]]):

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from wetlands_rx._task.lifecycle import TaskStatus
-from wetlands_rx.task import Task, TaskList, notify_end
+from wetlands_rx.task import Task, TaskList, cancel_soon, checked_timeout, notify_end
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class MapIterator(Iterator[T], Generic[T]):
     """
 
     def __init__(self, tasks: TaskList[T], *, ordered: bool, timeout: float | None) -> None:
-        self._timeout = timeout
+        self._timeout = checked_timeout(timeout)
         self._left = deque(tasks)
         self._source: _InOrder[T] | _AsTheyEnd[T] = _InOrder(self._left) if ordered else _AsTheyEnd(tasks)
 
@@ -66,8 +66,9 @@ class MapIterator(Iterator[T], Generic[T]):
             task.cancel()
 
     def __del__(self) -> None:
-        if hasattr(self, "_source"):
-            self.close()
+        # Called at any moment, maybe by a thread that holds a lock of ours: another thread does the work.
+        for task in reversed(list(self._source.left())) if hasattr(self, "_source") else ():
+            cancel_soon(task)
 
 
 class _InOrder(Generic[T]):

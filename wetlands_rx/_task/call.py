@@ -75,8 +75,12 @@ class Runner(Protocol):
         """
         ...
 
-    def withdraw(self, call: Call) -> bool:
-        """Take back a call that no worker has yet; False when one has it, or had it."""
+    def withdraw(self, call: Call) -> bool | None:
+        """Take back a call that no worker has yet; False when one has it, or had it.
+
+        None when that cannot be told now: this very thread is at work in the runner, below a signal handler or a
+        finalizer. Ask again from another thread.
+        """
         ...
 
     def ask_cancel(self, call: Call) -> None:
