@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from wetlands_rx._operators.checks import check_kind
 from wetlands_rx._operators.paced import Flow, open_source
 from wetlands_rx._operators.turns import Action, Line, call_out, start_thread
 
@@ -80,7 +81,10 @@ def deliver_on(place: Place) -> Callable[[Observable[_T]], Observable[_T]]:
     `KeyboardInterrupt` and `SystemExit` get through.
     Errors: the source's, after the values before it. When the place is gone (the loop closed, the application
     ended), nothing is called any more, and the source is disposed of.
+    Raises:
+        TypeError: `place` is no place.
     """
+    check_kind("place", place, Place)
 
     def operator(source: Observable[_T]) -> Observable[_T]:
         def subscribe(observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from wetlands_rx._operators.checks import check_callable, check_choice, check_count, check_positive
 from wetlands_rx._operators.clock import Timer
 from wetlands_rx._operators.paced import Consumer, Flow, Paced, open_source
 from wetlands_rx._operators.turns import InlineTurns, Overflow, Store, call_out
@@ -47,9 +48,12 @@ def conflate(
     raises is logged, and it goes on.
     Errors: the source's, after what waits; what `key` raises.
     Raises:
-        ValueError: `period` is not positive.
+        TypeError: `period` is no number, or `key` no function.
+        ValueError: `period` is not positive and finite.
     """
-    _check_positive("period", period)
+    check_positive("period", period)
+    if key is not None:
+        check_callable("key", key)
     key_of: Callable[[_T], Hashable] = key if key is not None else _no_key
 
     def operator(source: Observable[_T]) -> Observable[_T]:
@@ -116,12 +120,11 @@ def buffer_bounded(n: int, overflow: Overflow = "block") -> Callable[[Observable
     held. What the observer raises is logged, and it goes on.
     Errors: the source's, after what waits; `BufferError`.
     Raises:
+        TypeError: `n` is no whole number.
         ValueError: `n` is not at least 1, or there is no such `overflow`.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}; at least 1 value must be able to wait")
-    if overflow not in ("block", "drop_oldest", "latest", "error"):
-        raise ValueError(f'overflow is {overflow!r}; it is "block", "drop_oldest", "latest" or "error"')
+    check_count("n", n)
+    check_choice("overflow", overflow, "block", "drop_oldest", "latest", "error")
 
     def operator(source: Observable[_T]) -> Observable[_T]:
         def begin(consumer: Consumer[_T], scheduler: abc.SchedulerBase | None) -> Flow:
@@ -153,9 +156,10 @@ def timeout_total(
     observer raises is logged, and it goes on.
     Errors: the source's; `TimeoutError`.
     Raises:
-        ValueError: `seconds` is not positive.
+        TypeError: `seconds` is no number.
+        ValueError: `seconds` is not positive and finite.
     """
-    _check_positive("seconds", seconds)
+    check_positive("seconds", seconds)
 
     def operator(source: Observable[_T]) -> Observable[_T]:
         def subscribe(observer: abc.ObserverBase[_T], given: abc.SchedulerBase | None = None) -> abc.DisposableBase:
@@ -164,11 +168,6 @@ def timeout_total(
         return Observable(subscribe)
 
     return operator
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} is {value}; it must be positive")
 
 
 def _no_key(_value: object) -> None:

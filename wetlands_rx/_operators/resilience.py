@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
+from wetlands_rx._operators.checks import check_callable, check_count, check_kind, check_not_negative
 from wetlands_rx._operators.clock import Timer
 from wetlands_rx._operators.turns import DeliveryTurns, InlineTurns, Running, call_out
 from wetlands_rx._operators.work import Job, delivery_of, failure_of
@@ -73,11 +74,13 @@ def run_in(env: Environment, module: PathLike | Callable[..., Any], /, *args: An
     What it raises is logged.
     Errors: `ExecutionException`, `concurrent.futures.CancelledError` when somebody else cancels the task, and what
     `env.submit` raises.
+    Raises:
+        TypeError: `env` is no environment, or no function is named.
     """
     if callable(module):
         job, given = Job[Any](env, module, None), args
     else:
-        job, given = Job[Any](env, module, args[0]), args[1:]
+        job, given = Job[Any](env, module, args[0] if args else None), args[1:]
 
     def make(where: Environment) -> Observable[Any]:
         return Observable(lambda observer, _scheduler: _run(job.in_(where), given, kwargs, observer))
@@ -132,12 +135,16 @@ def retry_task(
     Which thread: values come in the source's. The next run begins in the thread of the failure, or of the scheduler
     (without one, a delivery thread).
     Errors: the last run's; those that are no `ExecutionException` at once, as when the environment was exited; what
-    `backoff` or `when` raises.
+    `backoff` or `when` raises; `ValueError` or `TypeError` when `backoff` gives no such number.
     Raises:
-        ValueError: `n` is negative.
+        TypeError: `n` is no whole number, `backoff` no number and no function, or `when` no function.
+        ValueError: `n` or `backoff` is negative, or `backoff` not finite.
     """
-    if n < 0:
-        raise ValueError(f"n is {n}; it cannot be negative")
+    check_count("n", n, least=0)
+    if not callable(backoff):
+        check_not_negative("backoff", backoff)
+    if when is not None:
+        check_callable("when", when)
     pause = backoff if callable(backoff) else _constant(backoff)
 
     def again(source: Observable[_T]) -> Observable[_T]:
@@ -163,6 +170,7 @@ def retry_on_worker_death(n: int) -> Callable[[Observable[_T]], Observable[_T]]:
     Which thread: as for `retry_task`.
     Errors: the last run's; others than `WorkerDiedError` at once.
     Raises:
+        TypeError: `n` is no whole number.
         ValueError: `n` is negative.
     """
     return retry_task(n, when=_is_worker_death)
@@ -185,10 +193,10 @@ def hedge(after: float, *, scheduler: abc.SchedulerBase | None = None) -> Callab
     a delivery thread).
     Errors: that of the first run, when it comes before the second has begun; else that of the run that fails last.
     Raises:
-        ValueError: `after` is negative.
+        TypeError: `after` is no number.
+        ValueError: `after` is negative or not finite.
     """
-    if after < 0:
-        raise ValueError(f"after is {after}; it cannot be negative")
+    check_not_negative("after", after)
 
     def hedged(source: Observable[_T]) -> Observable[_T]:
         def subscribe(observer: abc.ObserverBase[_T], given: abc.SchedulerBase | None = None) -> abc.DisposableBase:
@@ -218,8 +226,12 @@ def fallback_to(
     Which thread: values come in that of the run; the second run begins in the thread of the failure.
     Errors: that of the second run; the first one's where `when` says no; what `when` raises.
     Raises:
-        TypeError: the source is not made by `run_in`, so that nobody knows what to run.
+        TypeError: the source is not made by `run_in`, so that nobody knows what to run; `other_env` is no environment,
+            or `when` no function.
     """
+    check_kind("other_env", other_env, Environment)
+    if when is not None:
+        check_callable("when", when)
 
     def operator(source: Observable[_T]) -> Observable[_T]:
         if not isinstance(source, Run):
@@ -328,7 +340,9 @@ class _Again(Generic[_T]):
             return None
         self._left -= 1
         self._failures += 1
-        return self._pause(self._failures)
+        pause = self._pause(self._failures)
+        check_not_negative("backoff", pause)
+        return pause
 
     def _end(self, error: Exception | None) -> None:
         self._timer.close()

@@ -32,14 +32,14 @@ def call_out(who: str, call: Callable[..., object], *arguments: object) -> None:
     """
     try:
         call(*arguments)
-    except BaseException as error:  # the user's code; even SystemExit must not end one of our threads
+    except BaseException as error:  # noqa: BLE001 - the user's; even SystemExit must not end one of our threads
         _raise_if_for_program(error)
-        _report(who)
+        _report(who, error)
 
 
-def _report(who: str) -> None:
+def _report(who: str, raised: BaseException) -> None:
     try:
-        _logger.exception("an observer of %s raised", who)
+        _logger.error("an observer of %s raised", who, exc_info=raised)
     except BaseException as error:  # noqa: BLE001 - a log handler of the user's; there is nobody else to tell
         _raise_if_for_program(error)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from reactivex import Observable, abc
 from reactivex import operators as ops
 
+from wetlands_rx._operators.checks import check_choice, check_kind, check_not_negative
 from wetlands_rx._task.text import ratio
 from wetlands_rx.exceptions import ExecutionException
 from wetlands_rx.task import TaskEvent, TaskEventType
@@ -53,10 +54,10 @@ def progress(min_step: float = 0.01) -> Callable[[Observable[TaskEvent[Any]]], O
 
     Which thread: the source's. Errors: the source's; a task that fails or is canceled just ends here.
     Raises:
-        ValueError: `min_step` is negative.
+        TypeError: `min_step` is no number.
+        ValueError: `min_step` is negative or not finite.
     """
-    if min_step < 0:
-        raise ValueError(f"min_step is {min_step}; it cannot be negative")
+    check_not_negative("min_step", min_step)
 
     def operator(source: Observable[TaskEvent[Any]]) -> Observable[float]:
         def subscribe(
@@ -85,7 +86,10 @@ def outputs(key: str) -> Callable[[Observable[TaskEvent[Any]]], Observable[Any]]
         outputs("mask"):    ---M---------------|
 
     Which thread: the source's. Errors: the source's.
+    Raises:
+        TypeError: `key` is no string.
     """
+    check_kind("key", key, str)
 
     def value_of(event: TaskEvent[Any]) -> Any:
         return event.output.value if event.output is not None else None
@@ -113,7 +117,10 @@ def results(on_error: Literal["raise", "skip"] = "raise") -> Callable[[Observabl
     Which thread: the source's.
     Errors: the source's; the `ExecutionException` of the first task that fails and
     `concurrent.futures.CancelledError` for the first that is canceled, unless skipped.
+    Raises:
+        ValueError: there is no such `on_error`.
     """
+    check_choice("on_error", on_error, "raise", "skip")
 
     def operator(source: Observable[TaskEvent[_T]]) -> Observable[_T]:
         def subscribe(observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from wetlands_rx._operators.checks import check_callable, check_count
 from wetlands_rx._operators.paced import Consumer, Flow, Paced, open_source
 from wetlands_rx._operators.turns import InlineTurns, Running, Turns, call_out
 
@@ -41,6 +42,7 @@ def merge_map(
     and with no lock held. What the observer raises is logged, and it goes on.
     Errors: one of the source, of `project` or of an inner stream ends all at once.
     Raises:
+        TypeError: `project` is no function, or `max_concurrent` or `window` no whole number.
         ValueError: `max_concurrent` or `window` is not at least 1.
     """
     return _mapped("merge_map", project, Limits.of(max_concurrent, window), ordered=False)
@@ -67,6 +69,7 @@ def concat_map_eager(
     Errors: one of the source, of `project` or of an inner stream comes at its position, after the values of all
     items before it; what runs after it is disposed of then, and nothing is begun once it is known.
     Raises:
+        TypeError: `project` is no function, or `max_concurrent` or `window` no whole number.
         ValueError: `max_concurrent` or `window` is not at least 1.
     """
     return _mapped("concat_map_eager", project, Limits.of(max_concurrent, window), ordered=True)
@@ -86,11 +89,11 @@ class Limits(NamedTuple):
     @staticmethod
     def of(max_concurrent: int, window: int | None) -> Limits:
         """Check what the caller says."""
-        limits = Limits(max_concurrent, 2 * max_concurrent if window is None else window)
-        for name, limit in zip(("max_concurrent", "window"), limits, strict=True):
-            if limit < 1:
-                raise ValueError(f"{name} is {limit}; at least 1 is needed")
-        return limits
+        check_count("max_concurrent", max_concurrent)
+        if window is None:
+            return Limits(max_concurrent, 2 * max_concurrent)
+        check_count("window", window)
+        return Limits(max_concurrent, window)
 
 
 class Inner(Generic[_B]):
@@ -377,6 +380,8 @@ class Window(Generic[_A, _B]):
 def _mapped(
     who: str, project: Callable[[_A], Observable[_B]], limits: Limits, *, ordered: bool
 ) -> Callable[[Observable[_A]], Observable[_B]]:
+    check_callable("project", project)
+
     def operator(source: Observable[_A]) -> Observable[_B]:
         def begin(consumer: Consumer[_B], scheduler: abc.SchedulerBase | None) -> Flow:
             def begin_with(item: _A, inner: Inner[_B]) -> abc.DisposableBase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, overload
@@ -10,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from wetlands_rx._operators.checks import check_choice, check_kind
 from wetlands_rx._operators.paced import Consumer, Flow, Paced
 from wetlands_rx._operators.turns import DeliveryTurns, Newest, Running, call_out
 from wetlands_rx._operators.windowed import Inner, Limits, Window
@@ -101,8 +103,10 @@ def map_in(
     `on_error` says, with `ordered` at its position, else at once. Ends the stream in any case: an error of the source,
     `NotLaunchedError`, `WorkerPoolBroken`, `FileNotFoundError`. What is submitted is canceled when the stream ends.
     Raises:
-        ValueError: `max_concurrent` or `window` is not at least 1.
+        TypeError: `env` is no environment, no function is named, or `max_concurrent` or `window` is no whole number.
+        ValueError: `max_concurrent` or `window` is not at least 1, or there is no such `on_error`.
     """
+    _check_on_error(on_error)
     limits = None if max_concurrent is None else Limits.of(max_concurrent, window)
     if window is not None:
         Limits.of(1, window)
@@ -159,7 +163,11 @@ def switch_map_in(
     Which thread: tasks are canceled in the source's thread; items are submitted, and the observer is called, on
     delivery threads. What the observer raises is logged, and it goes on.
     Errors: as for `map_in`; one of the source cancels the running task.
+    Raises:
+        TypeError: `env` is no environment, or no function is named.
+        ValueError: there is no such `on_error`.
     """
+    _check_on_error(on_error)
     return _single("switch_map_in", Job(env, module, function), on_error, replaces=True)
 
 
@@ -198,7 +206,11 @@ def exhaust_map_in(
     Which thread: items are submitted, and the observer is called, on delivery threads. What the observer raises is
     logged, and it goes on.
     Errors: as for `map_in`; one of the source cancels the running task.
+    Raises:
+        TypeError: `env` is no environment, or no function is named.
+        ValueError: there is no such `on_error`.
     """
+    _check_on_error(on_error)
     return _single("exhaust_map_in", Job(env, module, function), on_error, replaces=False)
 
 
@@ -209,9 +221,13 @@ class Job(Generic[_B]):
         env: Where it runs.
         module: Its file; or the function itself, when it has no name here.
         function: Its name.
+    Raises:
+        TypeError: something of it is missing, or of another kind.
     """
 
     def __init__(self, env: Environment, module: PathLike | Callable[..., _B], function: str | None) -> None:
+        check_kind("env", env, Environment)
+        _check_function(module, function)
         self.env = env
         self._module = module
         self._function = function
@@ -237,6 +253,20 @@ def failure_of(task: Task[Any]) -> Exception | None:
     if task.status is TaskStatus.CANCELED:
         return concurrent.futures.CancelledError(f"{task!r} was canceled")
     return task.exception
+
+
+def _check_on_error(on_error: object) -> None:
+    check_choice("on_error", on_error, "raise", "emit", "skip")
+
+
+def _check_function(module: object, function: object) -> None:
+    if callable(module):
+        if function is not None:
+            raise TypeError(f"{module!r:.100} is a function already; its name {function!r:.100} is not wanted")
+    elif not isinstance(module, (str, os.PathLike)):
+        raise TypeError(f"module is {module!r:.100}; a Python file or a function is wanted")
+    elif not isinstance(function, str) or not function:
+        raise TypeError(f"the name of a function in {module!s:.100} is wanted, not {function!r:.100}")
 
 
 def _worker_count(env: Environment) -> int:
