@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 _logger = logging.getLogger("wetlands_rx")
@@ -46,6 +47,8 @@ def _to_stderr(text: str, trouble: BaseException | None) -> None:
 def described(callback: Callable[..., Any]) -> str:
     """A callable's name for the log, with its module. Never raises: its attributes are the user's code too."""
     try:
+        while isinstance(callback, partial):
+            callback = callback.func
         name = getattr(callback, "__qualname__", None) or getattr(type(callback), "__qualname__", "a callable")
         module = getattr(callback, "__module__", None)
         name = f"{module}.{name}" if module else f"{name}"

@@ -50,6 +50,10 @@ class Listener(Generic[_T]):
         self.active = True
         self.late: deque[Callable[[], None]] | None = None
 
+    def described(self) -> str:
+        """The name of its callable."""
+        return f"the listener {described(self._on_next)}"
+
     def next(self, event: _T) -> None:
         """Hand an event over."""
         if self.active:
@@ -143,6 +147,7 @@ class SerialSubject(Observable[_T]):
                     return
                 call_out = self._waiting.popleft()
             call_out()
+            del call_out  # here, not with the lock held: the event's finalizer may emit
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None
@@ -229,11 +234,13 @@ class TerminalSubject(Generic[_T]):
 
     def replay(self) -> ReplaySubject[_T]:
         """The terminal event for late subscribers; only after `finish`."""
+        if self._replay is not None:
+            return self._replay
+        made = ReplaySubject[_T](1, scheduler=ImmediateScheduler.singleton())
+        if self._terminal is not None:
+            made.on_next(self._terminal)  # nobody has subscribed to it yet: this calls nobody
+        made.on_completed()
         with self._lock:
-            replay = self._replay
-            if replay is None:
-                replay = self._replay = ReplaySubject[_T](1, scheduler=ImmediateScheduler.singleton())
-                if self._terminal is not None:
-                    replay.on_next(self._terminal)  # nobody has subscribed to it yet: this calls nobody
-                replay.on_completed()
-        return replay
+            if self._replay is None:
+                self._replay = made
+            return self._replay

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
-from wetlands_rx._streams.delivery import Deliverer, Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import CLOSING_PATIENCE_S, Deliverer, Delivery, Mailbox, Step
 from wetlands_rx._streams.subject import Listener
+from wetlands_rx._worker.supervisor import Supervisor
 from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
@@ -203,7 +205,7 @@ def test_as_many_threads_as_blocked_calls_and_one(delivery: Delivery, clock: Clo
         assert blocker.entered.wait(SOON)
     for _ in range(10):
         clock.tick()
-    assert sum(thread.name.startswith("wetlands-test") for thread in threading.enumerate()) == 5
+    assert sum(thread.name.startswith("wetlands-test") for thread in threading.enumerate()) == 6
     for blocker in blockers:
         blocker.release.set()
 
@@ -415,3 +417,198 @@ def test_by_hand_a_function_waits_for_its_turn() -> None:
     assert (delivery.waiting, seen) == (1, [])
     delivery.run()
     assert (delivery.waiting, seen) == (0, [1])
+
+
+def ticking(clock: Clock, event: threading.Event) -> bool:
+    """Turn the clock until an event comes."""
+    for _ in range(1000):
+        clock.tick()
+        if event.wait(0.01):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("most_overtaken", [1000, 3])
+def test_however_many_listeners_block_the_others_are_served(clock: Clock, most_overtaken: int) -> None:
+    delivery = Delivery(
+        clock.call_later, "wetlands-many", stall_s=0.0, held_back_s=0.0, most_threads=2, most_overtaken=most_overtaken
+    )
+    release = threading.Event()
+    told: list[str] = []
+    ends = [threading.Event() for _ in range(20)]
+
+    def block(name: str) -> None:
+        assert release.wait(SOON)
+        told.append(name)
+
+    def handle(item: int, _number: int) -> list[Step]:
+        slow = Listener[str](block, None, "it")
+        return [(slow, partial(slow.next, "first")), (slow, partial(slow.next, "second")), (None, ends[item].set)]
+
+    for item in range(20):
+        Mailbox(handle, delivery).post(item)
+    assert all(ticking(clock, end) for end in ends)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("wetlands-many")]
+    assert len(threads) <= min(20, most_overtaken + 2) + 2
+    release.set()
+    delivery.close(SOON)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(told) == 2 * 20 if most_overtaken == 1000 else len(told) < 2 * 20
+
+
+def test_the_log_names_a_listener_that_does_not_come_back_once(
+    delivery: Delivery, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+
+    def never_back(_item: int) -> None:
+        assert release.wait(SOON)
+
+    for _ in range(3):
+        entered, end = threading.Event(), threading.Event()
+        slow = Listener(never_back, None, "it")
+        mailbox = Mailbox(
+            telling(Listener[int](lambda _item, entered=entered: entered.set(), None, "it"), slow), delivery
+        )
+        mailbox.post(1)
+        assert ticking(clock, entered)
+        Mailbox[int](lambda _item, _number, end=end: [(None, end.set)], delivery).post(2)
+        assert ticking(clock, end)
+    said = threading.Event()
+    delivery.soon(said.set)
+    assert ticking(clock, said)
+    release.set()
+    delivery.close(SOON)
+    named = [record.getMessage() for record in caplog.records if "never_back" in record.getMessage()]
+    assert len(named) == 1
+    assert __name__ in named[0]
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again_by_the_clock(
+    delivery: Delivery, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = threading.Event()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        Mailbox[int](doing(lambda _item: end.set()), delivery).post(1)
+        clock.tick()
+    assert not end.is_set()
+    assert ticking(clock, end)
+
+
+def test_closing_does_not_wait_for_a_call_that_does_not_come_back_but_for_all_others() -> None:
+    blocker, neighbour = Blocker(), threading.Event()
+    delivered: list[int] = []
+    supervisor = Supervisor()
+    delivery = Delivery(supervisor.call_later)
+    slow = Listener(blocker, None, "it")
+    Mailbox(telling(slow, Listener[int](lambda _item: neighbour.set(), None, "it")), delivery).post(1)
+    assert blocker.entered.wait(SOON)
+    others = Mailbox(doing(delivered.append), delivery)
+    for item in range(3000):
+        others.post(item)
+    began = time.monotonic()
+    delivery.close(SOON)
+    took = time.monotonic() - began
+    assert neighbour.is_set()
+    assert delivered == list(range(3000))
+    assert took < SOON / 2
+    blocker.release.set()
+    delivery.close(SOON)
+    supervisor.close()
+    assert blocker.seen == [1]
+
+
+def test_closing_waits_for_a_listener_that_is_slow_but_goes_on() -> None:
+    """Each of its calls comes back within the patience, all together do not."""
+    seen: list[int] = []
+    supervisor = Supervisor()
+    delivery = Delivery(supervisor.call_later)
+    never = threading.Event()
+
+    def on_item(item: int) -> None:
+        never.wait(CLOSING_PATIENCE_S / 3)
+        seen.append(item)
+
+    mailbox = Mailbox(telling(Listener(on_item, None, "it")), delivery)
+    for item in range(4):
+        mailbox.post(item)
+    delivery.close(SOON)
+    supervisor.close()
+    assert seen == [0, 1, 2, 3]
+
+
+class Dying:
+    """An item whose finalizer calls the library back, as users' objects may."""
+
+    def __init__(self, call_back: Callable[[], object]) -> None:
+        self.call_back = call_back
+
+    def __del__(self) -> None:
+        self.call_back()
+
+
+def within(seconds: float, function: Callable[[], object]) -> bool:
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_finalizers_of_items_calls_and_listeners_may_post() -> None:
+    delivery = ManualDelivery()
+    posted: list[str] = []
+
+    def call_back() -> None:
+        posted.append("again")
+        if len(posted) < 1000:
+            mailbox.post(None)
+
+    def handle(item: Dying | None, _number: int) -> list[Step]:
+        if item is None:
+            return []
+        slow = Listener[Dying](keep(Dying(call_back)), None, "it")
+        return [(slow, partial(slow.next, item)), (None, partial(void, Dying(call_back)))]
+
+    mailbox = Mailbox[Dying | None](handle, delivery)
+    for _ in range(3):
+        mailbox.post(Dying(call_back))
+    assert within(SOON, delivery.run)
+    assert len(posted) == 9
+
+
+def keep(thing: object) -> Callable[[object], None]:
+    return lambda _event: void(thing)
+
+
+def test_finalizers_of_what_a_listener_missed_may_post(delivery: Delivery, clock: Clock) -> None:
+    blocker, told, caught_up = Blocker(), threading.Event(), threading.Event()
+    dropped: list[int] = []
+
+    def call_back() -> None:
+        dropped.append(1)
+        mailbox.post(None)
+
+    def on_item(item: Dying | None) -> None:
+        if item is None:
+            caught_up.set()
+        else:
+            blocker(1)
+
+    slow = Listener(on_item, None, "it")
+
+    def handle(item: Dying | None, _number: int) -> list[Step]:
+        return [(slow, partial(slow.next, item))]
+
+    mailbox = Mailbox[Dying | None](handle, delivery)
+    for _ in range(3):
+        mailbox.post(Dying(call_back))
+    assert blocker.entered.wait(SOON)
+    Mailbox[int](doing(lambda _item: told.set()), delivery).post(1)
+    assert ticking(clock, told)
+    blocker.release.set()
+    assert ticking(clock, caught_up)

@@ -42,8 +42,8 @@ def test_what_a_listener_raises_is_logged_with_its_name(error: BaseException, ca
 
     Listener(broken, broken, "the source").last("event")
     assert [record.getMessage() for record in caplog.records] == [
-        f"a listener of the source raised: {broken.__qualname__}",
-        f"a listener of the source raised at its end: {broken.__qualname__}",
+        f"a listener of the source raised: {__name__}.{broken.__qualname__}",
+        f"a listener of the source raised at its end: {__name__}.{broken.__qualname__}",
     ]
     assert all(record.levelno == logging.ERROR and record.exc_info for record in caplog.records)
 
