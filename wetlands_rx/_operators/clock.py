@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Callable
 
 from reactivex import abc
+from reactivex.disposable import SerialDisposable
 
 from wetlands_rx._operators.turns import Action, DeliveryTurns
 from wetlands_rx._worker import runtime
 
 
 class Timer:
-    """Calls back after a time; one for each subscription.
+    """Calls back after a time; one for each subscription. One call is to come at a time: a new one replaces it.
 
     Args:
         scheduler: Whose time it is. None: the library's supervisor waits, and a delivery thread calls.
@@ -23,6 +24,7 @@ class Timer:
         self._leases = [runtime.acquire()] if scheduler is None else []
         self._shared = self._leases[0] if self._leases else None
         self._turns = DeliveryTurns(self._shared.delivery) if self._shared is not None else None
+        self._pending = SerialDisposable()
 
     def after(self, seconds: float, action: Action) -> Callable[[], None]:
         """Call `action` after this many seconds.
@@ -30,32 +32,45 @@ class Timer:
         Returns:
             A function that prevents it, if it is not too late.
         """
-        once = _Once(action)
-        turns = self._turns
-        if self._shared is not None and turns is not None:
-            self._shared.supervisor.call_later(seconds, lambda: turns.take(once.run))
-        elif self._scheduler is not None:
-            pending = self._scheduler.schedule_relative(seconds, lambda _scheduler, _state: once.run())
-            return lambda: (once.forget(), pending.dispose())[0]
-        return once.forget
+        call = self._begin(seconds, action)
+        self._pending.disposable = call
+        return call.dispose
+
+    def _begin(self, seconds: float, action: Action) -> abc.DisposableBase:
+        if self._scheduler is not None:
+            return self._scheduler.schedule_relative(seconds, lambda _scheduler, _state: action())
+        assert self._shared is not None
+        assert self._turns is not None
+        call = _Call(self._turns, action)
+        self._shared.supervisor.call_later(seconds, call.due)
+        return call
 
     def close(self) -> None:
         """Let the library's threads go; nothing is called any more. From any thread, and more than once."""
+        self._pending.dispose()
         with contextlib.suppress(IndexError):  # closed before
             self._leases.pop()
             runtime.release()
 
 
-class _Once:
-    """What a timer holds: an action that can be forgotten, with all that it keeps alive."""
+class _Call(abc.DisposableBase):
+    """All that the supervisor holds until a time has come, also when nobody waits for it any more: then it is empty."""
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, turns: DeliveryTurns, action: Action) -> None:
+        self._turns: DeliveryTurns | None = turns
         self._action: Action | None = action
 
-    def run(self) -> None:
+    def due(self) -> None:
+        """The time has come; on the supervisor's thread."""
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.take(self._run)
+
+    def _run(self) -> None:
         action, self._action = self._action, None
         if action is not None:
             action()
 
-    def forget(self) -> None:
-        self._action = None
+    def dispose(self) -> None:
+        """Prevent the call."""
+        self._turns = self._action = None
