@@ -9,8 +9,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from wetlands_rx._provision.activation import activated_environment, platform_commands
 from wetlands_rx._provision.prefix import Prefix
@@ -31,6 +31,39 @@ Commands = Sequence[str] | Mapping[str, Sequence[str]]
 """Shell commands: a list, or lists by platform: `"all"`, `"linux"`, `"mac"`, `"windows"`."""
 
 _START_TIMEOUT_S = 60.0
+_DELIVERY_THREADS = "wetlands-delivery"
+
+
+class _Turn:
+    """A launch or an exit that is going on, on one thread; the others wait until it is over.
+
+    Attributes:
+        launches: Whether it is a launch.
+        pool: What it launches.
+        unwanted: An exit came during this launch.
+    """
+
+    def __init__(self, *, launches: bool) -> None:
+        self.launches = launches
+        self.pool: Pool | None = None
+        self.unwanted = False
+        self._thread = threading.get_ident()
+        self._over = threading.Event()
+
+    def of_this_thread(self) -> bool:
+        return self._thread == threading.get_ident()
+
+    def waits_for_this_thread(self) -> bool:
+        """True when who waits for its end on this thread waits for itself: an exit waits for what is delivered."""
+        if self.of_this_thread():
+            return True
+        return not self.launches and threading.current_thread().name.startswith(_DELIVERY_THREADS)
+
+    def wait(self) -> None:
+        self._over.wait()
+
+    def end(self) -> None:
+        self._over.set()
 
 
 class ExternalEnvironment(Environment, runtime.Closable):
@@ -54,11 +87,12 @@ class ExternalEnvironment(Environment, runtime.Closable):
         self.name = name
         self.prefix = prefix
         self._on_exit = on_exit
-        self._lock = threading.Lock()  # guards the fields below
+        self._lock = threading.RLock()  # guards the fields below; a signal handler may call us between any two lines
         self._pool: Pool | None = None
-        self._launching = False
+        self._turn: _Turn | None = None
         self._exited = False
         self._loggers: WeakKeyDictionary[subprocess.Popen[str], ProcessLogger] = WeakKeyDictionary()
+        _environments.add(self)
 
     @property
     def path(self) -> Path:
@@ -76,40 +110,68 @@ class ExternalEnvironment(Environment, runtime.Closable):
     ) -> None:
         """Start the worker processes, all at once, and wait until they are ready. Does nothing when they run.
 
+        While another thread launches or exits this environment, waits for that first.
+
         Args:
             additional_activate_commands: Shell commands whose effect on the environment variables the workers get;
                 run once, not per worker.
             max_workers: How many processes; each runs one call at a time.
             worker_env: Receives a worker's index, from 0, and returns environment variables for it, as for
-                `CUDA_VISIBLE_DEVICES`. Called in this thread, and again on a library thread for the replacement of a
-                worker that died.
+                `CUDA_VISIBLE_DEVICES`. Called once per worker, in this thread, before any is started; the
+                replacement of a worker that died gets the same variables.
 
         Raises:
-            WorkerStartError: a worker did not start, with what it printed; none is left.
-            ValueError: `max_workers` is not at least 1.
-            TypeError: `worker_env` returns something else than texts.
+            WorkerStartError: a worker did not start within 60 s, with what it printed; none is left.
+            NotLaunchedError: another thread called `exit()` meanwhile; no worker is left.
+            ValueError: `max_workers` is not at least 1, or a variable of `worker_env` has an impossible name.
+            TypeError: `worker_env` returns something else than a mapping of texts to texts.
             ProvisioningError: an activation command failed.
+            RuntimeError: called by what a launch or an exit of this environment is waiting for.
         """
         if max_workers < 1:
             raise ValueError(f"max_workers is {max_workers}; at least 1 is needed")
-        with self._lock:
-            if self._launching or (self._pool is not None and not self._pool.broken):
-                return
-            self._launching, broken, self._pool = True, self._pool, None
+        turn = self._launch_turn()
+        if turn is None:
+            return
         try:
-            if broken is not None:
-                broken.close()
+            self._discard_broken_pool()
+            pool = self._launched_pool(turn, additional_activate_commands, max_workers, worker_env)
+            if not self._accepted(turn, pool):
+                pool.close(0.0)
                 runtime.release()
-            pool = self._launched_pool(additional_activate_commands, max_workers, worker_env)
-            with self._lock:
-                self._pool, self._exited = pool, False
+                raise NotLaunchedError(self.name, exited=True)
         finally:
+            self._end(turn)
+
+    def _launch_turn(self) -> _Turn | None:
+        """Wait until nobody else launches or exits; None when the workers run then."""
+        while True:
             with self._lock:
-                self._launching = False
-        runtime.close_at_exit(self)
+                other = self._turn
+                if other is None:
+                    if self.launched():
+                        return None
+                    if self._pool is not None and self._pool.disowned:
+                        raise self._pool.refusal()
+                    self._turn = _Turn(launches=True)
+                    return self._turn
+            if other.waits_for_this_thread():
+                what = "launch()" if other.launches else "exit()"
+                raise RuntimeError(f"environment {self.name!r} cannot be launched from within its own {what}")
+            other.wait()
+            if other.unwanted:
+                raise NotLaunchedError(self.name, exited=True)
+
+    def _discard_broken_pool(self) -> None:
+        with self._lock:
+            broken, self._pool = self._pool, None
+        if broken is not None:
+            broken.close()
+            runtime.release()
 
     def _launched_pool(
         self,
+        turn: _Turn,
         commands: Commands,
         max_workers: int,
         worker_env: Callable[[int], dict[str, str]] | None,
@@ -118,25 +180,45 @@ class ExternalEnvironment(Environment, runtime.Closable):
         from wetlands_rx._pool.pool import Pool
         from wetlands_rx._worker.process import WorkerProcess
 
-        variables = activated_environment(self.prefix, os.environ, platform_commands(commands))
+        common = activated_environment(self.prefix, os.environ, platform_commands(commands))
+        variables = [common] * max_workers
+        if worker_env is not None:
+            variables = [{**common, **_checked_variables(index, worker_env(index))} for index in range(max_workers)]
         shared = runtime.acquire()
 
         def start_process(index: int, on_line: OnLine) -> WorkerProcess:
-            own = _checked_variables(worker_env(index)) if worker_env is not None else {}
-            return WorkerProcess(self.prefix.python, {**variables, **own}, shared.supervisor, on_line)
+            return WorkerProcess(self.prefix.python, variables[index], shared.supervisor, on_line)
 
         try:
             pool = Pool(self.name, start_process, shared)
+            with self._lock:
+                turn.pool = pool
+                unwanted = turn.unwanted
+            if unwanted:
+                pool.abandon()
             pool.launch(max_workers, _START_TIMEOUT_S)
         except BaseException:
             runtime.release()
             raise
         return pool
 
+    def _accepted(self, turn: _Turn, pool: Pool) -> bool:
+        with self._lock:
+            if turn.unwanted:
+                return False
+            self._pool, self._exited = pool, False
+        runtime.close_at_exit(self)
+        return True
+
+    def _end(self, turn: _Turn) -> None:
+        with self._lock:
+            self._turn = None
+        turn.end()
+
     def launched(self) -> bool:
         """True while workers run."""
         pool = self._pool
-        return pool is not None and not pool.broken
+        return pool is not None and not pool.broken and not pool.disowned
 
     @property
     def worker_count(self) -> int:
@@ -148,17 +230,52 @@ class ExternalEnvironment(Environment, runtime.Closable):
         """Cancel what waits, ask what runs to stop, and end the workers; those still busy after 1 s are killed.
 
         Each task that had not ended is CANCELED. When this returns no process and no thread is left. Without effect
-        when no workers run.
+        when no workers run, and in a process that was forked from the one that launched them.
+
+        A launch that another thread is at is ended too: it raises NotLaunchedError. An exit that another thread is at
+        is waited for, except by a listener, for which that exit waits.
+
+        Raises:
+            RuntimeError: called by what a launch of this environment, on this thread, is waiting for.
         """
+        turn = other = pool = launching = None
         with self._lock:
-            pool, self._pool = self._pool, None
-            self._exited = self._exited or pool is not None
-        if pool is None:
-            return
-        pool.close()
-        runtime.release()
+            other = self._turn
+            if other is None:
+                if self._pool is None or self._pool.disowned:
+                    return
+                pool, self._pool, self._exited = self._pool, None, True
+                turn = self._turn = _Turn(launches=False)
+            elif other.launches and not other.of_this_thread():
+                other.unwanted = self._exited = True
+                launching = other.pool
+        if pool is not None and turn is not None:
+            self._exit(pool, turn)
+        elif other is not None:
+            if launching is not None:
+                launching.abandon()
+            self._wait_until_over(other)
+
+    def _exit(self, pool: Pool, turn: _Turn) -> None:
+        try:
+            try:
+                pool.close()
+            finally:
+                runtime.release()
+        finally:
+            self._end(turn)
         if self._on_exit is not None:
             self._on_exit(self)
+
+    def _wait_until_over(self, other: _Turn) -> None:
+        if not other.waits_for_this_thread():
+            other.wait()
+        elif other.launches:
+            raise RuntimeError(f"environment {self.name!r} cannot exit from within its own launch()")
+
+    def forget_threads(self) -> None:
+        """In a forked child: whoever was at something here does not exist."""
+        self._lock, self._turn = threading.RLock(), None
 
     def _runner(self) -> Runner:
         pool = self._pool
@@ -260,13 +377,29 @@ class ExternalEnvironment(Environment, runtime.Closable):
         return f'<div class="wetlands-environment"><code>{html.escape(repr(self))}</code>{table}</div>'
 
 
-def _checked_variables(variables: Mapping[Any, Any]) -> dict[str, str]:
-    for key, value in variables.items():
+_environments: WeakSet[ExternalEnvironment] = WeakSet()
+
+
+def _forget_threads() -> None:
+    for environment in list(_environments):
+        environment.forget_threads()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
+
+
+def _checked_variables(index: int, variables: object) -> dict[str, str]:
+    what = f"worker_env({index})"
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"{what} must return a mapping of texts to texts, not {type(variables).__name__}")
+    checked: dict[str, str] = {}
+    for key, value in cast(Mapping[object, object], variables).items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"worker_env must return texts: {key!r} has the value {value!r}")
+            raise TypeError(f"{what} must return texts: {key!r} has the value {value!r}")
         if not key or "=" in key or "\0" in key or "\0" in value:
-            raise ValueError(f"worker_env returns {key!r}={value!r}, which cannot be an environment variable")
-    return dict(variables)
+            raise ValueError(f"{what} returns {key!r}={value!r}, which cannot be an environment variable")
+        checked[key] = value
+    return checked
 
 
 def _end_session(process: subprocess.Popen[str]) -> None:

@@ -6,11 +6,13 @@ Locks: one, around the decisions. It is never held while anything is sent, poste
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
+from weakref import WeakSet
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
@@ -23,6 +25,7 @@ from wetlands_rx._worker.runtime import Runtime
 from wetlands_rx._worker.worker import Handover, Worker
 from wetlands_rx.exceptions import (
     NotLaunchedError,
+    WetlandsError,
     WorkerDiedError,
     WorkerPoolBroken,
     WorkerStartError,
@@ -42,6 +45,7 @@ class _State(Enum):
     SERVING = "serving"
     BROKEN = "broken"
     CLOSED = "closed"
+    DISOWNED = "disowned"
 
 
 class PoolCounts(NamedTuple):
@@ -89,8 +93,11 @@ class Pool:
         self._cause: WorkerStartError | None = None
         self._missing = 0
         self._start_timeout = 0.0
+        self._abandoned = False
         self._launched = threading.Event()
         self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery)
+        self._pid = os.getpid()
+        _pools.add(self)
 
     # --- launching and ending; the caller's threads
 
@@ -102,10 +109,13 @@ class Pool:
             timeout: In seconds, for all together.
         Raises:
             WorkerStartError: one did not start; none is left.
+            NotLaunchedError: it was abandoned meanwhile; none is left.
         """
         self._missing, self._start_timeout = count, timeout
         try:
             for index in range(count):
+                if self._abandoned:
+                    break
                 self._spawn(index)
             failure = self._started_within(timeout)
         except BaseException:
@@ -115,18 +125,25 @@ class Pool:
             self.close(0.0)
             raise failure
 
-    def _started_within(self, timeout: float) -> WorkerStartError | None:
+    def _started_within(self, timeout: float) -> WorkerStartError | NotLaunchedError | None:
         started = self._launched.wait(timeout)
         with self._lock:
+            if self._abandoned:
+                return NotLaunchedError(self._environment, exited=True)
             late = [worker for worker in self._workers.values() if not worker.ready]
             if started or not late:
                 return self._cause
         return WorkerStartError(self._name(late[0].index), f"no answer after {timeout:g} s", late[0].stderr_tail)
 
+    def abandon(self) -> None:
+        """Let the `launch` that another thread is at fail soon; without effect on a pool that has been launched."""
+        self._abandoned = True
+        self._launched.set()
+
     def close(self, grace: float = _EXIT_GRACE_S) -> None:
         """End all: what waits is canceled at once, what runs is asked to stop and killed after `grace` seconds."""
         with self._lock:
-            if self._state is _State.CLOSED:
+            if self._state in (_State.CLOSED, _State.DISOWNED):
                 return
             self._state = _State.CLOSED
             calls = self._dispatch.drained()
@@ -158,10 +175,11 @@ class Pool:
         Raises:
             NotLaunchedError: the pool has been closed.
             WorkerPoolBroken: its workers keep dying.
+            WetlandsError: this process was forked from the one whose workers they are.
         """
         with self._lock:
             if self._state is not _State.SERVING:
-                raise self._refusal()
+                raise self.refusal()
             send = self._dispatch.submitted(call)
             worker = self._workers[send.worker] if send is not None else None
         if worker is not None:
@@ -174,9 +192,7 @@ class Pool:
 
     def ask_cancel(self, call: Call) -> None:
         """Ask the function to stop."""
-        with self._lock:
-            workers = list(self._workers.values())
-        for worker in workers:
+        for worker in self.workers():
             worker.cancel(call)
 
     # --- looking
@@ -184,12 +200,16 @@ class Pool:
     def counts(self) -> PoolCounts:
         """How many workers and calls there are now."""
         with self._lock:
+            if self._state is _State.DISOWNED:
+                return PoolCounts(0, 0, 0, 0)
             idle = self._dispatch.idle
             return PoolCounts(len(self._workers), idle, len(self._workers) - idle, self._dispatch.queued)
 
     def workers(self) -> list[Worker]:
         """The workers of this moment, by index."""
         with self._lock:
+            if self._state is _State.DISOWNED:
+                return []
             return [self._workers[index] for index in sorted(self._workers)]
 
     @property
@@ -197,9 +217,25 @@ class Pool:
         """True when the workers kept dying and the pool was given up."""
         return self._state is _State.BROKEN
 
-    def _refusal(self) -> NotLaunchedError | WorkerPoolBroken:
+    @property
+    def disowned(self) -> bool:
+        """True in a process that was forked from the one whose workers they are."""
+        return self._state is _State.DISOWNED
+
+    def disown(self) -> None:
+        """In a forked child: leave the workers to the parent. The locks may be held by threads that are not here."""
+        self._lock = threading.Lock()
+        self._state = _State.DISOWNED
+
+    def refusal(self) -> WetlandsError:
+        """Why no call is taken."""
         if self._state is _State.BROKEN:
             return WorkerPoolBroken(self._environment, str(self._cause))
+        if self._state is _State.DISOWNED:
+            return WetlandsError(
+                f"the workers of environment {self._environment!r} belong to process {self._pid}, which launched them, "
+                f"and not to this one ({os.getpid()}), which was forked from it"
+            )
         return NotLaunchedError(self._environment, exited=self._state is _State.CLOSED)
 
     # --- what workers tell (WorkerOwner); their reader threads
@@ -285,7 +321,7 @@ class Pool:
                 send = self._dispatch.returned(call)
                 worker = self._workers[send.worker] if send is not None else None
             else:
-                refusal = self._refusal()
+                refusal = self.refusal()
         if isinstance(refusal, WorkerPoolBroken):
             call.post(PoolBroken(refusal))
         elif refusal is not None:
@@ -382,3 +418,14 @@ class Pool:
         level, text, context = item
         log(level, text, context)
         return ()
+
+
+_pools: WeakSet[Pool] = WeakSet()
+
+
+def _disown_all() -> None:
+    for pool in list(_pools):
+        pool.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
