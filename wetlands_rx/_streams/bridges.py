@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
@@ -17,30 +16,31 @@ _T = TypeVar("_T")
 class AsyncEvents(AsyncIterator[_T], Generic[_T]):
     """An async iterator over a stream that other threads feed; wakes its loop once per batch.
 
-    Like an async generator it has ended for good when a wait for its next event is canceled.
+    Like an async generator it has ended for good when a wait for its next event is canceled. One that is dropped, as
+    after a `break`, keeps nothing more and is unsubscribed when the next event comes.
 
     Args:
         subscribe: Subscribes two callbacks, for an event and for the end; returns the subscription.
     """
 
     def __init__(self, subscribe: Callable[[Callable[[_T], None], Callable[[], None]], DisposableBase]) -> None:
-        self._lock = threading.Lock()  # guards the fields below
-        self._waiting: deque[_T] = deque()
-        self._ended = False
-        self._wake: Callable[[], None] | None = None
-        self._subscription = subscribe(self._on_next, self._on_end)
+        self._inbox: _Inbox[_T] = _Inbox()  # what the stream holds: it must not hold the iterator
+        self._inbox.subscription = subscribe(self._inbox.on_next, self._inbox.on_end)
 
     def __aiter__(self) -> AsyncEvents[_T]:
         return self
 
     async def __anext__(self) -> _T:
+        inbox = self._inbox
         while True:
-            with self._lock:
-                if self._waiting:
-                    return self._waiting.popleft()
-                if self._ended:
-                    raise StopAsyncIteration
-                woken, self._wake = waker()
+            if inbox.waiting:
+                return inbox.waiting.popleft()
+            if inbox.ended:
+                raise StopAsyncIteration
+            woken, wake = waker()
+            inbox.wakes.append(wake)
+            if inbox.waiting or inbox.ended:
+                continue  # it came in between, and may have found nobody to wake
             try:
                 await woken
             except asyncio.CancelledError:
@@ -49,25 +49,44 @@ class AsyncEvents(AsyncIterator[_T], Generic[_T]):
 
     async def aclose(self) -> None:
         """Unsubscribe, and end the iteration; the work goes on."""
-        self._subscription.dispose()
-        with self._lock:
-            self._ended = True
-            self._wake = None
-            self._waiting.clear()
+        inbox = self._inbox
+        inbox.dropped = True
+        if inbox.subscription is not None:
+            inbox.subscription.dispose()
+        inbox.waiting.clear()
+        inbox.on_end()
 
-    def _on_next(self, event: _T) -> None:
-        with self._lock:
-            self._waiting.append(event)
-            wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
+    def __del__(self) -> None:
+        self._inbox.dropped = True  # no more than that: a finalizer may run anywhere, while any lock is held
 
-    def _on_end(self) -> None:
-        with self._lock:
-            self._ended = True
-            wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
+
+class _Inbox(Generic[_T]):
+    """Between the thread that delivers and the loop that iterates. No lock: a deque's methods are atomic."""
+
+    def __init__(self) -> None:
+        self.subscription: DisposableBase | None = None
+        self.waiting: deque[_T] = deque()
+        self.wakes: deque[Callable[[], None]] = deque()
+        self.ended = False
+        self.dropped = False  # nobody iterates any more
+
+    def on_next(self, event: _T) -> None:
+        if self.dropped:
+            self.waiting.clear()
+            if self.subscription is not None:
+                self.subscription.dispose()
+            return
+        self.waiting.append(event)
+        self._wake()
+
+    def on_end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(IndexError):  # no more; aclose() may take them at the same time
+            while True:
+                self.wakes.popleft()()
 
 
 def waker() -> tuple[asyncio.Future[None], Callable[[], None]]:

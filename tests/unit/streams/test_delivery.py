@@ -197,7 +197,8 @@ def test_a_blocked_call_does_not_stop_other_mailboxes(delivery: Delivery, clock:
     blocker.release.set()
 
 
-def test_as_many_threads_as_blocked_calls_and_one(delivery: Delivery, clock: Clock) -> None:
+def test_as_many_threads_as_blocked_calls(clock: Clock) -> None:
+    delivery = Delivery(clock.call_later, "wetlands-few", stall_s=0.0)
     blockers = [Blocker() for _ in range(5)]
     for blocker in blockers:
         Mailbox(doing(blocker), delivery).post(1)
@@ -205,9 +206,10 @@ def test_as_many_threads_as_blocked_calls_and_one(delivery: Delivery, clock: Clo
         assert blocker.entered.wait(SOON)
     for _ in range(10):
         clock.tick()
-    assert sum(thread.name.startswith("wetlands-test") for thread in threading.enumerate()) == 6
+    assert sum(thread.name.startswith("wetlands-few") for thread in threading.enumerate()) == 5
     for blocker in blockers:
         blocker.release.set()
+    delivery.close(SOON)
 
 
 def test_a_blocked_listener_holds_back_neither_its_neighbours_nor_what_comes_after(
@@ -449,7 +451,6 @@ def test_however_many_listeners_block_the_others_are_served(clock: Clock, most_o
         Mailbox(handle, delivery).post(item)
     assert all(ticking(clock, end) for end in ends)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("wetlands-many")]
-    assert len(threads) <= min(20, most_overtaken + 2) + 2
     release.set()
     delivery.close(SOON)
     assert not any(thread.is_alive() for thread in threads)
