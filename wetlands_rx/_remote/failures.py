@@ -20,7 +20,8 @@ class Failure(NamedTuple):
 def describe(exception: BaseException) -> Failure:
     """Describe an exception, with its causes, notes and groups as the traceback module prints them.
 
-    Frames of the library above the user's code are left out. Survives a `__str__` that raises.
+    Frames of the library above the user's code are left out, all of them when none is the user's.
+    Survives a `__str__` that raises.
     """
     import traceback
 
@@ -39,7 +40,6 @@ def describe(exception: BaseException) -> Failure:
 
 
 def _users_part(traceback: Optional[TracebackType]) -> Optional[TracebackType]:
-    first = traceback
-    while first is not None and os.path.abspath(first.tb_frame.f_code.co_filename).startswith(_OURS + os.sep):
-        first = first.tb_next
-    return first if first is not None else traceback
+    while traceback is not None and os.path.abspath(traceback.tb_frame.f_code.co_filename).startswith(_OURS + os.sep):
+        traceback = traceback.tb_next
+    return traceback

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from wetlands_rx._remote import failures
 from wetlands_rx._remote.failures import Failure, describe
 
 
@@ -106,6 +108,34 @@ def test_frames_of_the_library_above_the_users_code_are_left_out() -> None:
     pickled, _ = pack(Trap())
     failure = caught(Packed(pickled).load)
     assert "values.py" not in "\n".join(failure.traceback[:2])
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        (b"def f(x): return x", "TypeError: f() missing 1 required positional argument: 'x'"),
+        (b"def f(:", "SyntaxError: invalid syntax"),
+        (b"x = '\xff'", "SyntaxError: (unicode error) 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_no_frame_of_the_library_is_shown_when_none_is_the_users(text: bytes, last: str, tmp_path: Path) -> None:
+    file = tmp_path / "file_of_user.py"
+    file.write_bytes(text)
+    namespace: dict[str, Any] = {"path": str(file)}
+    exec(compile(_WORKER, failures.__file__, "exec"), namespace)
+    failure: Failure = namespace["failure"]
+    assert [line for line in failure.traceback if "wetlands_rx" in line] == []
+    assert failure.traceback[-1].startswith(last)
+
+
+_WORKER = """
+from wetlands_rx._remote.failures import describe
+from wetlands_rx._remote.modules import ModuleLoader
+try:
+    ModuleLoader().find(path, "f")()
+except BaseException as error:
+    failure = describe(error)
+"""
 
 
 class Trap:
