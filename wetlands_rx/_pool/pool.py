@@ -5,6 +5,7 @@ Locks: one, around the decisions. It is never held while anything is sent, poste
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ from weakref import WeakSet
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
-from wetlands_rx._task.call import Call, id_base
+from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx._worker.process import OnLine, WorkerProcess
@@ -35,6 +36,9 @@ from wetlands_rx.logger import LogContext, log, logger
 
 _EXIT_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
+_REPLACEMENT_TIMEOUT_S = 20.0
+"""How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _MOST_LINES = 10_000
 """Printed lines beyond this many that no handler has taken yet are dropped, so that output costs no memory."""
 _LogItem = tuple[int, str, LogContext]
@@ -67,6 +71,14 @@ class _Replacement(NamedTuple):
 def _ready_or_gone(worker: Worker, timeout: float) -> None:
     if not worker.ready and worker.death is None:
         worker.give_up(f"no answer after {timeout:g} s")
+
+
+def _for_want(error: BaseException | None) -> bool:
+    """True when something was not to be had now, such as descriptors, memory or threads."""
+    if isinstance(error, OSError):
+        return error.errno in _SHORTAGES
+    # The standard library says no more than this of a thread that the system refuses.
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "new thread" in str(error))
 
 
 class Pool:
@@ -185,15 +197,24 @@ class Pool:
         if worker is not None:
             self._hand_over(call, worker)
 
-    def withdraw(self, call: Call) -> bool:
-        """Take back a call that no worker has yet."""
-        with self._lock:
+    def withdraw(self, call: Call) -> bool | None:
+        """Take back a call that no worker has yet; None when this thread is at work here already."""
+        if not self._lock.acquire(timeout=BUSY_S):
+            return None
+        try:
             return self._dispatch.withdrawn(call)
+        finally:
+            self._lock.release()
 
     def ask_cancel(self, call: Call) -> None:
-        """Ask the function to stop."""
+        """Ask the function to stop; when that would block, from a delivery thread."""
+        asked = [worker.cancel(call) for worker in self.workers()]
+        if not all(asked):
+            self.delivery.soon(lambda: self._insist_on_cancel(call))
+
+    def _insist_on_cancel(self, call: Call) -> None:
         for worker in self.workers():
-            worker.cancel(call)
+            worker.insist_on_cancel(call)
 
     # --- looking
 
@@ -295,7 +316,8 @@ class Pool:
             if before is _State.STARTING:
                 self._cause = self._cause or self._start_error(worker)
             elif before is _State.SERVING:
-                decision = self._decide(self._start_error(worker), was_ready=worker.ready, had_call=bool(held))
+                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(held))
+                decision = self._decide(self._start_error(worker), delay)
         self._launched.set()
         for call in held:
             self._fail(call, worker)
@@ -339,9 +361,8 @@ class Pool:
         died.__cause__ = worker.error
         call.post(WorkerLost(died))
 
-    def _decide(self, cause: WorkerStartError, *, was_ready: bool, had_call: bool) -> _Replacement:
+    def _decide(self, cause: WorkerStartError, delay: float | None) -> _Replacement:
         """What follows a worker's end; with the lock held."""
-        delay = self._restarts.lost(was_ready=was_ready, had_call=had_call)
         if delay is not None:
             return _Replacement(delay)
         self._state, self._cause = _State.BROKEN, cause
@@ -369,13 +390,20 @@ class Pool:
 
         try:
             worker = Worker(self._environment, index, lambda: self._start_process(index, on_line), self)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise WorkerStartError(self._name(index), str(error)) from error
         with self._lock:
             closed = self._state in (_State.CLOSED, _State.BROKEN)
             if not closed:
                 self._workers[index] = worker
-        worker.start(id_base())
+        try:
+            worker.start(id_base())
+        except BaseException:  # a thread more than the system allows
+            with self._lock:
+                if self._workers.get(index) is worker:
+                    del self._workers[index]
+            worker.discard()
+            raise
         if closed:
             worker.kill()  # the end was asked for while it started
         return worker
@@ -384,10 +412,10 @@ class Pool:
         with self._lock:
             if self._state is not _State.SERVING:
                 return
-        timeout = self._start_timeout
+        timeout = min(self._start_timeout, _REPLACEMENT_TIMEOUT_S)
         try:
             worker = self._spawn(index)
-        except Exception as error:  # noqa: BLE001 - the user's `worker_env` is asked again
+        except Exception as error:  # noqa: BLE001 - whatever it is, calls wait for a decision
             self._not_started(index, error)
         else:
             self._runtime.supervisor.call_later(timeout, lambda: _ready_or_gone(worker, timeout))
@@ -400,7 +428,8 @@ class Pool:
         with self._lock:
             if self._state is not _State.SERVING:
                 return
-            decision = self._decide(cause, was_ready=False, had_call=False)
+            delay = self._restarts.not_started(for_want=_for_want(error) or _for_want(error.__cause__))
+            decision = self._decide(cause, delay)
         self._replace(index, decision)
 
     def _name(self, index: int) -> str:

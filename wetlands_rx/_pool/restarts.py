@@ -2,6 +2,7 @@
 
 A death that took a running call with it used that call up, so it can never loop: such a worker is replaced at once,
 however often. Only deaths without a call count, because they would repeat for ever.
+A shortage of descriptors or memory in the caller passes: it is waited out for longer.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ class Restarts:
     def __init__(self) -> None:
         self._at_start = 0
         self._idle = 0
+        self._short = 0
 
     def served(self) -> None:
         """A worker answered a call: the environment is sound."""
-        self._at_start = self._idle = 0
+        self._at_start = self._idle = self._short = 0
 
     def started(self) -> None:
         """A worker said hello."""
@@ -42,6 +44,24 @@ class Restarts:
             if self._idle >= _MOST_IDLE:
                 return None
             return _BACK_OFF_S[self._idle - 1]
+        return self._failed_at_start()
+
+    def not_started(self, *, for_want: bool) -> float | None:
+        """A worker could not be started.
+
+        Args:
+            for_want: The system or this process had too little of something.
+        Returns:
+            As of `lost`.
+        """
+        if not for_want:
+            return self._failed_at_start()
+        self._short += 1
+        if self._short >= len(_BACK_OFF_S):
+            return None
+        return _BACK_OFF_S[self._short]
+
+    def _failed_at_start(self) -> float | None:
         self._at_start += 1
         if self._at_start >= _MOST_AT_START:
             return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from wetlands_rx._task.call import Call, WorkerInfo
+from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo
 from wetlands_rx._task.lifecycle import Dispatched
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.messages import (
@@ -100,6 +100,12 @@ class Worker:
         self.connection.start()
         self.connection.send([codec.encode_configure(self.info.environment, self.index, id_base)])
 
+    def discard(self) -> None:
+        """End the process of a worker that could not be started; nobody is told."""
+        self._process.kill()
+        self.death = self._process.reap()
+        self.connection.close(None)
+
     @property
     def held(self) -> list[Call]:
         """The calls it was given and has not answered."""
@@ -128,19 +134,39 @@ class Worker:
             lost = self._ended and number in self._held
         return Handover.LOST if lost else Handover.TAKEN
 
-    def cancel(self, call: Call) -> None:
-        """Ask the function to stop, when this worker has it. Asks once: a busy worker does not read."""
+    def cancel(self, call: Call) -> bool:
+        """Ask the function to stop, when this worker has it and was not asked before: a busy worker does not read.
+
+        Returns:
+            False when that cannot be done without blocking: `insist_on_cancel` does it, from another thread.
+        """
+        if not self._lock.acquire(timeout=BUSY_S):
+            return False  # this very thread holds it, below a signal handler or a finalizer
+        try:
+            asks = self._asks(call.number)
+        finally:
+            self._lock.release()
+        if not asks or self.connection.send_nowait(codec.encode_cancel(call.number)):
+            return True
+        with self._lock:
+            self._canceling.discard(call.number)
+            return self._ended
+
+    def insist_on_cancel(self, call: Call) -> None:
+        """As `cancel`; blocks while the worker does not read."""
         if self._must_ask(call):
             self.connection.send([codec.encode_cancel(call.number)])
 
     def _must_ask(self, call: Call) -> bool:
-        number = call.number
         with self._lock:
-            # Who is handing it over right now asks afterwards.
-            asks = number in self._held and number not in self._handing and number not in self._canceling
-            if asks:
-                self._canceling.add(number)
-            return asks
+            return self._asks(call.number)
+
+    def _asks(self, number: int) -> bool:
+        # Who is handing it over right now asks afterwards.
+        asks = number in self._held and number not in self._handing and number not in self._canceling
+        if asks:
+            self._canceling.add(number)
+        return asks
 
     def ask_exit(self) -> None:
         """Ask what runs to stop, and the process to end after it. Never blocks for long, whatever the process does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -382,6 +383,89 @@ def test_a_replacement_that_starts_at_the_second_try_serves(pool: Pool, processe
     clock.advance(0.2)
     answer(processes[1], "late")
     assert waiting.wait_for(SOON).result == "late"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "too many open files"),
+        OSError(errno.ENOMEM, "no memory"),
+        BlockingIOError(errno.EAGAIN, "no more processes"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_shortage_does_not_break_the_pool(pool: Pool, processes: Processes, clock: Clock, error: Exception) -> None:
+    pool.launch(1, SOON)
+    running, waiting = task_in(pool), task_in(pool)
+    processes.error = error
+    hear(processes[0])
+    processes[0].die()
+    for delay in (0.2, 0.4, 0.8, 1.6, 3.2):
+        clock.advance(delay)
+    assert not pool.broken
+    processes.error = None
+    clock.advance(5.0)
+    answer(processes[1], "late")
+    assert waiting.wait_for(SOON).result == "late"
+    assert running.status is FAILED
+
+
+def test_a_worker_for_which_there_is_no_thread_leaves_no_process(
+    pool: Pool, processes: Processes, clock: Clock
+) -> None:
+    pool.launch(1, SOON)
+    running, waiting = task_in(pool), task_in(pool)
+
+    def has_a_broken_pipe(process: FakeProcess) -> None:
+        def no_thread(_function: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        process.on_exit = no_thread  # type: ignore[method-assign,assignment]  # the first step of a start
+
+    processes.behaviour = has_a_broken_pipe
+    hear(processes[0])
+    processes[0].die()
+    until(lambda: len(processes.started) == 2 and clock.due)
+    assert processes[1].exited.is_set()
+    assert pool.counts().workers == 0
+    processes.behaviour = FakeProcess.hello
+    clock.advance(0.2)
+    answer(processes[2], "late")
+    assert waiting.wait_for(SOON).result == "late"
+    assert running.status is FAILED
+
+
+def test_a_replacement_has_less_time_to_say_hello_than_a_launch(pool: Pool, processes: Processes, clock: Clock) -> None:
+    pool.launch(1, 60.0)
+    processes.behaviour = lambda _process: None
+    processes[0].die()
+    clock.advance(20.0)
+    assert processes[1].killed.is_set()
+
+
+def test_a_launch_that_is_abandoned_ends_its_workers(pool: Pool, processes: Processes) -> None:
+    processes.behaviour = lambda _process: None
+    errors: list[BaseException] = []
+
+    def launch() -> None:
+        with pytest.raises(NotLaunchedError) as raised:
+            pool.launch(2, 60.0)
+        errors.append(raised.value)
+
+    launching = threading.Thread(target=launch)
+    launching.start()
+    until(lambda: len(processes.started) == 2)
+    pool.abandon()
+    launching.join(SOON)
+    assert len(errors) == 1
+    assert all(process.killed.is_set() for _, process in processes.started)
+
+
+def test_an_abandoned_launch_starts_nothing(pool: Pool, processes: Processes) -> None:
+    pool.abandon()
+    with pytest.raises(NotLaunchedError):
+        pool.launch(2, 60.0)
+    assert processes.started == []
 
 
 def test_a_replacement_that_says_nothing_is_given_up(pool: Pool, processes: Processes, clock: Clock) -> None:

@@ -33,6 +33,18 @@ def test_a_worker_that_starts_forgives_deaths_at_the_start_only(restarts: Restar
     assert restarts.lost(was_ready=True, had_call=False) is None
 
 
+def test_a_shortage_is_waited_out_for_longer_but_not_for_ever(restarts: Restarts) -> None:
+    delays = [restarts.not_started(for_want=True) for _ in range(7)]
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, None]
+    restarts.served()
+    assert restarts.not_started(for_want=True) == 0.2
+
+
+def test_a_start_that_fails_for_another_reason_counts_as_a_death_at_the_start(restarts: Restarts) -> None:
+    assert restarts.lost(was_ready=False, had_call=False) == 0.2
+    assert restarts.not_started(for_want=False) is None
+
+
 def test_an_answer_forgives_all(restarts: Restarts) -> None:
     for _ in range(4):
         restarts.lost(was_ready=True, had_call=False)
