@@ -31,6 +31,7 @@ Commands = Sequence[str] | Mapping[str, Sequence[str]]
 """Shell commands: a list, or lists by platform: `"all"`, `"linux"`, `"mac"`, `"windows"`."""
 
 _START_TIMEOUT_S = 60.0
+_REST_OF_OUTPUT_S = 0.5
 _DELIVERY_THREADS = "wetlands-delivery"
 
 
@@ -259,6 +260,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
     def _exit(self, pool: Pool, turn: _Turn) -> None:
         try:
             try:
+                self._cancel_unstarted()
                 pool.close()
             finally:
                 runtime.release()
@@ -300,7 +302,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
             commands: What to run.
             additional_activate_commands: Run before, in the same shell.
             popen_kwargs: Further arguments for `subprocess.Popen`; `env` is added to the activated environment.
-            wait: Wait for the end.
+            wait: Wait for the end of the shell, and at most half a second more for the rest of the output. What the
+                commands left running in the background goes on, as does its output.
             log_context: Goes with the log records of the output.
             log: Read the output with a `ProcessLogger`, which `get_process_logger` returns. False leaves the pipe,
                 standard error merged into it, to you.
@@ -350,7 +353,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
             raise
         output = None
         if logger is not None:
-            logger.join(5.0)
+            logger.join(_REST_OF_OUTPUT_S)
             output = "\n".join(logger.get_output())
         if code:
             raise subprocess.CalledProcessError(code, script, output)

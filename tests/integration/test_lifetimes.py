@@ -340,3 +340,17 @@ def test_a_child_forked_while_locks_are_held_is_refused_all_the_same(here: Exter
     finally:
         release.set()
     assert holder.ended() is None
+
+
+# --- Commands
+
+
+def test_waiting_for_commands_does_not_wait_for_what_they_leave_running(here: ExternalEnvironment) -> None:
+    begin = time.monotonic()
+    process = here.execute_commands(["sleep 60 &", "echo $!", "echo done"], wait=True)
+    assert time.monotonic() - begin < 4.0  # the background child holds the pipe for longer
+    logger = here.get_process_logger(process)
+    number, done = logger.get_output()
+    assert (process.returncode, done) == (0, "done")
+    os.kill(int(number), 15)  # it has been left running
+    assert logger.join(SOON)
