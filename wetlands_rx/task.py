@@ -29,7 +29,7 @@ from wetlands_rx._streams.bridges import AsyncEvents, waker
 from wetlands_rx._streams.delivery import Mailbox, Step
 from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
-from wetlands_rx._task.call import Call, Runner, WorkerInfo, id_base, next_number
+from wetlands_rx._task.call import BUSY_S, Call, Runner, WorkerInfo, id_base, next_number
 from wetlands_rx._task.lifecycle import (
     CANCELED,
     COMPLETED,
@@ -71,8 +71,6 @@ T = TypeVar("T")
 _Waiter = Callable[[], None]
 
 # One lock guards the fields of every 64th task; it is held for field accesses only, never while anything is called.
-_BUSY_S = 0.05
-"""A gate is held for microseconds: whoever waits this long for it holds it himself."""
 _GATES = tuple(threading.Lock() for _ in range(64))
 
 
@@ -395,7 +393,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         Does nothing when the task has ended.
         """
         gate, runner = self._gate, self._runner
-        if not gate.acquire(timeout=_BUSY_S):
+        if not gate.acquire(timeout=BUSY_S):
             # This very thread holds it, below the finalizer or signal handler that calls us: later, elsewhere.
             runner.delivery.soon(self.cancel)
             return

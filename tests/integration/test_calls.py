@@ -781,10 +781,10 @@ def test_work_before_the_launch_and_after_the_exit_is_refused(here: ExternalEnvi
     for refused in (
         lambda: here.submit(REMOTE, "double", (1,)),
         lambda: here.map(REMOTE, "double", [1]),
-        unstarted.start,
     ):
         with pytest.raises(NotLaunchedError, match="has exited"):
             refused()
+    assert unstarted.start().status is TaskStatus.CANCELED  # it ended with its environment
     here.launch()
     assert here.execute(REMOTE, "double", (1,)) == 2
 

@@ -14,6 +14,9 @@ from wetlands_rx._wire.frames import Buffer
 if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery
 
+BUSY_S = 0.02
+"""Our locks are held for microseconds: whoever waits this long for one holds it himself, further up his stack."""
+
 _numbers = itertools.count(1)
 _NUMBER_BITS = 48
 

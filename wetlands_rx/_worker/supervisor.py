@@ -15,6 +15,9 @@ from queue import SimpleQueue
 
 from wetlands_rx._streams.report import report
 
+_LONGEST_S = 3600.0
+"""No wait is longer: a selector refuses one of more than 24 days."""
+
 
 class Supervisor:
     """Calls functions when a descriptor can be read or when a time has come.
@@ -134,7 +137,7 @@ class Supervisor:
         with self._lock:
             if not self._timers:
                 return None
-            return max(0.0, self._timers[0][0] - time.monotonic())
+            return min(_LONGEST_S, max(0.0, self._timers[0][0] - time.monotonic()))
 
     def _due(self) -> list[Callable[[], None]]:
         due: list[Callable[[], None]] = []

@@ -122,7 +122,7 @@ class Worker:
         call.post(Dispatched(self.info))
         handover = self._handed(number, sent=self.connection.send(call.parts))
         if call.cancel_requested and handover is Handover.TAKEN:
-            self.cancel(call)
+            self.insist_on_cancel(call)
         return handover
 
     def _handed(self, number: int, *, sent: bool) -> Handover:
