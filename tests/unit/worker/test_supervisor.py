@@ -39,10 +39,10 @@ def test_it_has_no_thread_before_there_is_a_need() -> None:
 def test_functions_are_called_in_the_order_of_their_times(supervisor: Supervisor) -> None:
     called: list[str] = []
     end = threading.Event()
-    supervisor.call_later(0.03, end.set)
-    supervisor.call_later(0.02, lambda: called.append("second"))
+    supervisor.call_later(0.5, end.set)
+    supervisor.call_later(0.25, lambda: called.append("second"))
     supervisor.call_later(0.0, lambda: called.append("first"))
-    supervisor.call_later(0.02, lambda: called.append("third"))
+    supervisor.call_later(0.25, lambda: called.append("third"))
     assert end.wait(SOON)
     assert called == ["first", "second", "third"]
 
