@@ -1,11 +1,12 @@
 """Decides which call goes to which worker. Pure: happenings in, sends out; no thread, clock or stream.
 
-First in, first out; one call per worker at a time; no worker is idle while a call waits.
+First in, first out; one call per worker at a time; no worker is idle while a call waits. A call that leaves goes to
+whoever asked, so that no call, with what it holds of the user's, ends in here while the owner's lock is held.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
@@ -16,7 +17,6 @@ class Waits(Protocol):
 
 
 _C = TypeVar("_C", bound=Waits)
-_FEW = 64
 
 
 class Send(NamedTuple, Generic[_C]):
@@ -30,15 +30,14 @@ class Dispatch(Generic[_C]):
     """The queue and the idle workers of a pool. Not safe for several threads: its owner holds a lock."""
 
     def __init__(self) -> None:
-        self._queue: deque[_C] = deque()
-        self._gone = 0  # calls in the queue that were withdrawn
+        self._queue: OrderedDict[_C, None] = OrderedDict()
         self._idle: deque[int] = deque()
         self._busy: dict[int, _C] = {}
 
     @property
     def queued(self) -> int:
         """How many calls wait for a worker."""
-        return len(self._queue) - self._gone
+        return len(self._queue)
 
     @property
     def idle(self) -> int:
@@ -49,7 +48,7 @@ class Dispatch(Generic[_C]):
         """A call came in."""
         if not self._idle:
             call.waiting = True
-            self._queue.append(call)
+            self._queue[call] = None
             return None
         worker = self._idle.popleft()
         self._busy[worker] = call
@@ -59,7 +58,7 @@ class Dispatch(Generic[_C]):
         """A call comes back from a worker that was gone: its turn is next."""
         send = self.submitted(call)
         if send is None:
-            self._queue.rotate(1)
+            self._queue.move_to_end(call, last=False)
         return send
 
     def joined(self, worker: int) -> Send[_C] | None:
@@ -83,28 +82,22 @@ class Dispatch(Generic[_C]):
         if not call.waiting:
             return False
         call.waiting = False
-        self._gone += 1
-        if self._gone > _FEW and self._gone * 2 > len(self._queue):
-            self._queue = deque(other for other in self._queue if other.waiting)
-            self._gone = 0
+        del self._queue[call]
         return True
 
     def drained(self) -> list[_C]:
         """No worker will come: the calls that waited, in order."""
-        calls = [call for call in self._queue if call.waiting]
+        calls = list(self._queue)
         for call in calls:
             call.waiting = False
         self._queue.clear()
-        self._gone = 0
         return calls
 
     def _next(self, worker: int) -> Send[_C] | None:
-        while self._queue:
-            call = self._queue.popleft()
-            if call.waiting:
-                call.waiting = False
-                self._busy[worker] = call
-                return Send(worker, call)
-            self._gone -= 1
-        self._idle.append(worker)
-        return None
+        if not self._queue:
+            self._idle.append(worker)
+            return None
+        call, _ = self._queue.popitem(last=False)
+        call.waiting = False
+        self._busy[worker] = call
+        return Send(worker, call)

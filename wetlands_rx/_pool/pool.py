@@ -310,7 +310,8 @@ class Pool:
             if self._workers.get(worker.index) is not worker:
                 return
             del self._workers[worker.index]
-            self._ending = [other for other in self._ending if other.connection.thread.is_alive()] + [worker]
+            ended, self._ending = self._ending, [worker]  # the old ones, and what they hold, go after the lock
+            self._ending += [other for other in ended if other.connection.thread.is_alive()]
             self._dispatch.lost(worker.index)
             before = self._state
             if before is _State.STARTING:

@@ -239,7 +239,9 @@ class Worker:
         with self._lock:
             self._ended = True
             # Who is handing a call over right now finds out by itself.
-            held = [call for number, call in self._held.items() if number not in self._handing]
+            before, handing = self._held, self._handing
+            self._held = {number: call for number, call in before.items() if number in handing}
+        held = [call for number, call in before.items() if number not in self._held]
         self.connection.close(None if self._exiting else self.error or self._died())
         self._owner.on_lost(self, held)
 

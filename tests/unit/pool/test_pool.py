@@ -541,6 +541,29 @@ def test_a_call_that_could_not_be_sent_is_first_in_line_again(pool: Pool, proces
     assert [task.wait_for(SOON).result for task in (first, *others)] == ["first", "second", "third"]
 
 
+def test_a_cancel_below_the_pools_own_work_is_put_off(pool: Pool) -> None:
+    """A signal handler or a finalizer may call us between any two lines."""
+    pool.launch(1, SOON)
+    task_in(pool)
+    call = task_in(pool)._call  # pyright: ignore[reportPrivateUsage] - what is withdrawn
+    assert call is not None
+    with pool._lock:  # pyright: ignore[reportPrivateUsage] - as if interrupted there
+        assert pool.withdraw(call) is None
+    assert pool.withdraw(call) is True
+    assert pool.withdraw(call) is False
+
+
+def test_a_call_that_died_with_its_worker_is_not_kept(pool: Pool, processes: Processes) -> None:
+    pool.launch(1, SOON)
+    worker = pool.workers()[0]
+    task = task_in(pool)
+    hear(processes[0])
+    processes[0].die()
+    with pytest.raises(WorkerDiedError):
+        task.wait_for(SOON)
+    assert worker.held == []
+
+
 # --- Closing
 
 
