@@ -35,6 +35,10 @@ def pid() -> int:
     return os.getpid()
 
 
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def die(how: str) -> None:
     DEATHS[how]()
 

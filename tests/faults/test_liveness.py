@@ -148,7 +148,7 @@ env.launch(max_workers=2)
 """
     )
     out, _ = process.communicate(timeout=SOON)
-    if "sys.exit(3)" not in end:
+    if "listen(" not in end:  # of a listener that raises, or does not come back, the log tells
         assert out == ""
     assert process.returncode == 0
     pid = int((tmp_path / "pid").read_text())

@@ -1,0 +1,327 @@
+"""Many threads at one task: one common order, one terminal event, no hang.
+
+`WETLANDS_RX_STRESS=10` plays ten times as many rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.subject import Listener
+from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
+from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
+from wetlands_rx._wire.values import Packed, pack
+from wetlands_rx._worker.supervisor import Supervisor
+from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
+from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
+from wetlands_rx.testing import WORKER, FakeRunner
+
+SOON = 60.0
+STRENGTH = int(os.environ.get("WETLANDS_RX_STRESS", "1"))
+STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
+TERMINALS = {
+    TaskStatus.COMPLETED: COMPLETION,
+    TaskStatus.FAILED: FAILURE,
+    TaskStatus.CANCELED: CANCELATION,
+}
+ENDS: list[Happening] = [
+    Finished(1, "finished"),
+    FinishedUnopened(1, Packed(pack({"unopened"})[0])),
+    Raised(1, "ValueError: no", (), "", "raised"),
+    CancelAcknowledged(1),
+    CancelRequested(),
+    WorkerLost(WorkerDiedError("worker")),
+    EnvironmentExited(),
+]
+
+
+@pytest.fixture(autouse=True)
+def threads_change_all_the_time() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def runner() -> Iterator[FakeRunner]:
+    """With real delivery threads, which consider a call stuck very soon."""
+    supervisor = Supervisor()
+    delivery = Delivery(supervisor.call_later, stall_s=0.001, held_back_s=0.02)
+    yield FakeRunner(delivery)
+    delivery.close(SOON)
+    supervisor.close()
+
+
+def at_once(*functions: Callable[[], object]) -> None:
+    """Run functions on threads of their own, which begin together; an exception in one fails the test."""
+    start = threading.Barrier(len(functions))
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], object]) -> None:
+        start.wait()
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+        assert not thread.is_alive(), "a hang"
+    if errors:
+        raise errors[0]
+
+
+class Log(list[TaskEvent[Any]]):
+    """What a listener heard, and whether two threads called it at once."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Lock()
+        self.collided = False
+        self.ended = threading.Event()
+
+    def hear(self, event: TaskEvent[Any]) -> None:
+        if not self.entered.acquire(blocking=False):
+            self.collided = True
+            return
+        self.append(event)
+        if event.type in TERMINALS.values():
+            self.ended.set()
+        self.entered.release()
+
+
+def check(task: Task[Any], logs: list[Log]) -> None:
+    terminal = TERMINALS[task.status]
+    for log in logs:
+        assert log.ended.wait(SOON), "a listener was not told of the end"
+    first = logs[0]
+    assert first[0].type is STARTED
+    for log in logs:
+        assert not log.collided, "two threads in one listener"
+        kinds = [event.type for event in log]
+        assert kinds[-1] is terminal
+        assert sum(kind in TERMINALS.values() for kind in kinds) == 1
+        assert kinds.count(STARTED) <= 1
+        if len(log) > 1:
+            assert log == first[len(first) - len(log) :], "not one common order"
+
+
+class Crowd:
+    """A running task, and all who want something of it at once."""
+
+    def __init__(self, runner: FakeRunner) -> None:
+        self.task = runner.task()
+        self.first = Log()
+        self.logs = [self.first]
+        self.release = threading.Event()
+        self._numbers = itertools.count()
+        self._post = runner.call(self.task).post
+        self.task.listen(self.first.hear)
+        self._post(Dispatched(WORKER))
+
+    def produce(self) -> None:
+        for _ in range(40):
+            self._post(Updated(1, None, next(self._numbers), None))
+
+    def subscribe(self) -> None:
+        for number in range(10):
+            log = Log()
+            self.logs.append(log)
+            if number % 2:
+                self.task.listen(log.hear)
+            else:
+                self.task.subscribe(log.hear)
+
+    def come_and_go(self) -> None:
+        for _ in range(10):
+            log = Log()
+            self.task.listen(log.hear)
+            self.task.remove_listener(log.hear)
+            self.task.subscribe(log.hear).dispose()
+
+    def wait(self) -> None:
+        with contextlib.suppress(ExecutionException):
+            self.task.wait_for(SOON)
+        assert self.task.status.is_finished()
+
+    def wait_for_the_future(self) -> None:
+        with contextlib.suppress(ExecutionException, concurrent.futures.CancelledError):
+            self.task.future.result(SOON)
+        assert self.task.status.is_finished()
+
+    def look(self) -> None:
+        """What can be seen of the task belongs together at every moment."""
+        task = self.task
+        while not (status := task.status).is_finished():
+            repr(task)
+        if status is TaskStatus.COMPLETED:
+            assert task.result in ("finished", {"unopened"})
+        assert (task.exception is not None) is (status is TaskStatus.FAILED)
+        assert task.finished_at is not None
+
+    def ending(self, happening: Happening) -> Callable[[], None]:
+        return lambda: self._post(happening)
+
+    def raise_in_listeners(self) -> None:
+        def listener(_event: object) -> None:
+            raise ZeroDivisionError
+
+        self.task.listen(listener)
+
+    def block_in_listeners(self) -> None:
+        self.task.listen(lambda _event: self.release.wait(SOON))
+
+
+@pytest.mark.parametrize("disturbance", [None, Crowd.raise_in_listeners, Crowd.block_in_listeners])
+def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: Callable[[Crowd], None] | None) -> None:
+    for seed in range(60 * STRENGTH):
+        crowd = Crowd(runner)
+        if disturbance is not None:
+            disturbance(crowd)
+        ends = [crowd.ending(happening) for happening in random.Random(seed).sample(ENDS, 3)]
+        at_once(
+            *(crowd.produce, crowd.produce, crowd.subscribe, crowd.subscribe, crowd.come_and_go),
+            *(crowd.wait, crowd.wait, crowd.wait_for_the_future, crowd.look),
+            *ends,
+        )
+        check(crowd.task, crowd.logs)
+        assert crowd.task.future.done()
+        crowd.release.set()
+
+
+def test_a_wait_ends_after_the_listeners_were_told(runner: FakeRunner) -> None:
+    for _ in range(300 * STRENGTH):
+        crowd = Crowd(runner)
+
+        def wait(crowd: Crowd = crowd) -> None:
+            crowd.task.wait_for(SOON)
+            assert crowd.first.ended.is_set()
+
+        at_once(wait, wait, crowd.ending(Finished(1, "finished")), crowd.produce)
+
+
+def test_unobserved_tasks_end_for_everybody_who_looks(runner: FakeRunner) -> None:
+    """Nobody listens: the end is applied by whoever brings it."""
+    for _ in range(300 * STRENGTH):
+        task = runner.task()
+        post = runner.call(task).post
+        post(Dispatched(WORKER))
+
+        def wait(task: Task[Any] = task) -> None:
+            assert task.wait_for(SOON).result == "finished"
+
+        def spin(task: Task[Any] = task) -> None:
+            while not task.status.is_finished():
+                pass
+            assert task.result == "finished"
+
+        def listen(task: Task[Any] = task) -> None:
+            log = Log()
+            task.listen(log.hear)
+            assert log.ended.wait(SOON)
+            assert [event.type for event in log][-1] is COMPLETION
+
+        def ask(task: Task[Any] = task) -> None:
+            assert task.future.result(SOON) == "finished"
+
+        def end(post: Callable[[Happening], None] = post) -> None:
+            post(Updated(1, None, 1, 2))
+            post(Finished(1, "finished"))
+
+        at_once(wait, spin, listen, ask, end)
+
+
+def test_start_and_cancel_at_once(runner: FakeRunner) -> None:
+    """Whoever is first: a task that was canceled ends, and a call that runs has been asked to stop."""
+    for _ in range(300 * STRENGTH):
+        task = runner.task(start=False)
+        at_once(task.start, task.start, task.cancel)
+        assert task.status is TaskStatus.CANCELED
+        assert task.wait_for(SOON) is task
+    assert len(runner.started) == len(set(runner.started))
+    assert runner.asked == []
+
+
+def test_dispatch_and_cancel_at_once(runner: FakeRunner) -> None:
+    for _ in range(300 * STRENGTH):
+        task = runner.task()
+        at_once(lambda task=task: runner.dispatch(task), task.cancel)
+        call = runner.call(task)
+        if task.status is not TaskStatus.CANCELED:
+            assert call.cancel_requested
+            assert call in runner.asked
+            runner.acknowledge(task)
+        assert task.wait_for(SOON).status is TaskStatus.CANCELED
+
+
+def test_coroutines_and_threads_wait_at_once(runner: FakeRunner) -> None:
+    async def main(task: Task[Any]) -> tuple[Any, ...]:
+        async def events() -> TaskEventType:
+            kinds = [event.type async for event in task]
+            return kinds[-1]
+
+        return await asyncio.gather(task, task, events(), asyncio.wait_for(task, SOON))
+
+    for _ in range(60 * STRENGTH):
+        crowd = Crowd(runner)
+        results: list[Any] = []
+        at_once(
+            lambda crowd=crowd, results=results: results.extend(asyncio.run(main(crowd.task))),
+            crowd.produce,
+            crowd.ending(Finished(1, "finished")),
+            crowd.wait,
+        )
+        assert results == ["finished", "finished", COMPLETION, "finished"]
+
+
+def test_mailboxes_under_pressure_lose_and_repeat_nothing(runner: FakeRunner) -> None:
+    """Calls that are overtaken again and again, while everybody posts."""
+    seen: dict[int, list[int]] = {number: [] for number in range(6)}
+    ends = threading.Semaphore(0)
+    total = 150
+
+    def on_item(number: int, item: int) -> None:
+        if item % 37 == number:
+            threading.Event().wait(0.03)  # longer than a mailbox is held back
+        seen[number].append(item)
+        if item == total - 1:
+            ends.release()
+
+    parties = {number: Listener(partial(on_item, number), None, "it") for number in seen}
+
+    def handle(item: int, _number: int) -> list[Step]:
+        steps: list[Step] = [(party, partial(party.next, item)) for party in parties.values()]
+        return steps
+
+    mailbox = Mailbox(handle, runner.delivery)
+    items = iter(range(total))
+    taking = threading.Lock()
+
+    def post() -> None:
+        while True:
+            with taking:
+                item = next(items, None)
+                if item is None:
+                    return
+                mailbox.post(item)
+
+    at_once(*[post] * 4)
+    for _ in seen:
+        assert ends.acquire(timeout=SOON)
+    assert all(items == list(range(total)) for items in seen.values())
