@@ -1,9 +1,10 @@
 """Find the user's function by its file.
 
 - Two files of one name in two folders are two modules; a file named like a standard module shadows nothing.
-- An edited file is loaded again at the next call. Bytecode is neither read nor written: its time stamps are whole
-  seconds, so a quick edit would go unseen.
-- Modules beside the file can be imported by it: its folder stands last on `sys.path` while its functions run.
+- An edited file is loaded again at the next call. Its bytecode is neither read nor written: the time stamps in it are
+  whole seconds, so a quick edit would go unseen. That of modules beside it is deleted before they are loaded again.
+- Modules beside the file can be imported by it: its folder stands last on `sys.path` while its functions run. When one
+  of them is edited, all that was loaded from the folder is loaded again; that is looked for every half second at most.
 - A script finds what lies beside it first, and anew at each run, as if Python had been started for it.
 """
 
@@ -14,11 +15,15 @@ import importlib
 import importlib.util
 import os
 import sys
+import time
 from binascii import crc32
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Set, Tuple
 
 _MISSING = object()
+_LOOK_S = 0.5
+
+_Stamp = Tuple[int, int, int, int]
 
 
 class FunctionNotFound(Exception):
@@ -26,14 +31,21 @@ class FunctionNotFound(Exception):
 
 
 class _Loaded(NamedTuple):
-    stamp: Tuple[int, int]
+    stamp: _Stamp
     module: ModuleType
 
 
 class ModuleLoader:
-    """Loads files and finds functions in them. For the main thread only."""
+    """Loads files and finds functions in them. For the main thread only.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Tells when to look at the modules beside a file again, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked: Dict[str, float] = {}  # when the modules of a folder were looked at
+        self._stamps: Dict[str, _Stamp] = {}  # of the files of these modules
         self._loaded: Dict[str, _Loaded] = {}
         self._base = frozenset(sys.path)
         self._folder = ""
@@ -121,16 +133,53 @@ class ModuleLoader:
             status = os.stat(path)
         except OSError as error:
             raise FunctionNotFound("cannot read {}: {}".format(path, error.strerror)) from None
-        stamp = (status.st_mtime_ns, status.st_size)
+        stamp = _stamp(status)
         loaded = self._loaded.get(path)
         if loaded is not None and loaded.stamp == stamp:
-            if self._folder != os.path.dirname(path) and not _package_name(path):
-                self.enter_folder(os.path.dirname(path))
-            return loaded.module
+            folder = os.path.dirname(path)
+            if self._folder != folder and not _package_name(path):
+                self.enter_folder(folder)
+            if self._folder != folder or not self._neighbour_changed():
+                return loaded.module
         module = self._load(path, again=loaded is not None)
         self._loaded[path] = _Loaded(stamp, module)
         self._places.clear()  # it holds functions of the old version
+        self._look()  # at what it has imported
         return module
+
+    def _neighbour_changed(self) -> bool:
+        if self._clock() < self._looked.get(self._folder, 0.0) + _LOOK_S:
+            return False
+        return self._look()
+
+    def _look(self) -> bool:
+        """Look at the files of the present folder's modules; True when one changed since the last look."""
+        folder, changed = self._folder, False
+        self._looked[folder] = self._clock()
+        if not folder:
+            return False
+        for module in _modules_of(folder, self._others).values():
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str):
+                with contextlib.suppress(OSError):  # it is gone: the module lives on
+                    stamp = _stamp(os.stat(file))
+                    changed = self._stamps.setdefault(file, stamp) != stamp or changed
+        return changed
+
+    def _forget_folder(self) -> None:
+        """Let all that was loaded from the present folder be loaded anew."""
+        modules = _modules_of(self._folder, self._others)
+        for name, module in modules.items():
+            del sys.modules[name]
+            file = str(getattr(module, "__file__", None))
+            self._stamps.pop(file, None)
+            if file.endswith(".py"):
+                with contextlib.suppress(OSError, NotImplementedError):  # most have none
+                    os.unlink(importlib.util.cache_from_source(file))
+        for path, loaded in list(self._loaded.items()):
+            if modules.get(loaded.module.__name__) is loaded.module:
+                del self._loaded[path]
+        importlib.invalidate_caches()
 
     def _load(self, path: str, again: bool) -> ModuleType:
         package = _package_name(path)
@@ -140,6 +189,8 @@ class ModuleLoader:
                 return module
         folder = os.path.dirname(path)
         self.enter_folder(folder)
+        if again and folder == self._folder:
+            self._forget_folder()
         name = _free_name(path)
         if folder != self._folder and name in sys.modules and not again:
             return sys.modules[name]  # installed, and used by others: a second copy would confuse them
@@ -147,6 +198,11 @@ class ModuleLoader:
         if spec is None:
             raise FunctionNotFound("{} is not a Python file".format(path))
         return _execute(path, importlib.util.module_from_spec(spec))
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    """What differs after an edit, also after one that keeps the time of the change (`cp -p`, `rsync -t`)."""
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def _execute(path: str, module: ModuleType) -> ModuleType:

@@ -145,6 +145,72 @@ def test_an_edited_file_is_loaded_again_at_once(loader: ModuleLoader, write: Wri
         assert loader.find(path, "f")() == number
 
 
+def test_an_edit_that_keeps_the_time_and_the_size_is_noticed(loader: ModuleLoader, write: Write) -> None:
+    """As of `cp -p` and `rsync -t`."""
+    path = write("kept.py", "def f(): return 1")
+    assert loader.find(path, "f")() == 1
+    before = os.stat(path)
+    other = write("other.py", "def f(): return 2")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(other, path)
+    assert loader.find(path, "f")() == 2
+
+
+def test_an_edited_file_loads_its_edited_neighbours_again(loader: ModuleLoader, write: Write) -> None:
+    write("beside.py", "VALUE = 1")
+    path = write("main_file.py", "import beside\ndef f(): return beside.VALUE")
+    other = write("other_file.py", "import beside\ndef f(): return beside")
+    assert (loader.find(path, "f")(), loader.find(other, "f")().VALUE) == (1, 1)
+    write("beside.py", "VALUE = 1 + 1")
+    path = write("main_file.py", "import beside\ndef f(): return beside.VALUE + 10")
+    assert loader.find(path, "f")() == 12
+    assert loader.find(other, "f")().VALUE == 2
+    assert loader.find(other, "f")() is sys.modules["beside"], "one copy for all"
+
+
+def test_an_edit_of_a_neighbour_alone_is_noticed_within_half_a_second(write: Write) -> None:
+    times = [100.0]
+    loader = ModuleLoader(lambda: times[-1])
+    write("beside.py", "VALUE = 1")
+    write("late.py", "VALUE = 1")
+    path = write("main_file.py", "import beside\ndef f():\n import late\n return beside.VALUE, late.VALUE")
+    assert loader.find(path, "f")() == (1, 1)
+    write("beside.py", "VALUE = 1 + 1")
+    times.append(100.4)
+    assert loader.find(path, "f")() == (1, 1)
+    times.append(100.6)
+    assert loader.find(path, "f")() == (2, 1)
+    times.append(102.0)
+    assert loader.find(path, "f")() == (2, 1)
+    write("late.py", "VALUE = 1 + 2")
+    times.append(103.0)
+    assert loader.find(path, "f")() == (2, 3)
+
+
+def test_old_bytecode_of_a_neighbour_is_not_taken_for_new(
+    loader: ModuleLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time stamps are whole seconds: here two versions of one size come in the same second."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    beside, main = tmp_path / "beside.py", tmp_path / "main_file.py"
+    for number in range(3):
+        beside.write_text(f"VALUE = {number}")
+        main.write_text(f"import beside\ndef f(): return beside.VALUE # {number}")
+        for file in (beside, main):
+            os.utime(file, ns=(10**18, 10**18 + number))
+        assert loader.find(str(main), "f")() == number
+
+
+def test_a_neighbour_that_did_not_change_keeps_what_it_holds(write: Write) -> None:
+    times = [100.0]
+    loader = ModuleLoader(lambda: times[-1])
+    write("beside.py", "COUNT = []")
+    path = write("main_file.py", "import beside\ndef f(): beside.COUNT.append(0); return len(beside.COUNT)")
+    for number in range(1, 5):
+        assert loader.find(path, "f")() == number
+        times.append(times[-1] + 1.0)
+
+
 def test_an_edited_file_of_a_package_is_loaded_again_at_once(loader: ModuleLoader, write: Write) -> None:
     """Python's own bytecode has time stamps of whole seconds and would be taken for new."""
     write("package/__init__.py", "")
