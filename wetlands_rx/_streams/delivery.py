@@ -272,7 +272,8 @@ class Delivery:
                 self._ready.put(work)
             if (who := thread.deliverer.overtaken) is not None:
                 self._set_aside(thread)
-                self.soon(partial(self._warn, who))
+                if not self._closed:  # then it may only be slow, and is overtaken sooner
+                    self.soon(partial(self._warn, who))
         with self._lock:
             waiting = not self._ready.empty()
             stuck = sum(thread in self._threads and now - thread.deliverer.since >= self._stall_s for _, thread in busy)
