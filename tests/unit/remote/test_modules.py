@@ -211,8 +211,11 @@ def test_a_neighbour_that_did_not_change_keeps_what_it_holds(write: Write) -> No
         times.append(times[-1] + 1.0)
 
 
-def test_an_edited_file_of_a_package_is_loaded_again_at_once(loader: ModuleLoader, write: Write) -> None:
+def test_an_edited_file_of_a_package_is_loaded_again_at_once(
+    loader: ModuleLoader, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python's own bytecode has time stamps of whole seconds and would be taken for new."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     write("package/__init__.py", "")
     for number in range(10):
         path = write("package/edited.py", f"def f(): return {number}")

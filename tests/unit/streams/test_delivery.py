@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -320,6 +321,43 @@ def test_a_listener_noticed_late_is_still_noticed(delivery: Delivery, clock: Clo
     clock.tick()
     assert end.wait(SOON)
     blocker.release.set()
+
+
+def test_a_call_that_begins_while_the_clock_has_just_looked_is_noticed(clock: Clock) -> None:
+    """A thread has taken the mailbox from the queue and not begun: at that moment nothing is to be seen."""
+
+    class LookedAt(Delivery):
+        def _next(self, thread: Any) -> Any:
+            work = super()._next(thread)
+            while clock.due:
+                clock.tick()
+            return work
+
+    delivery = LookedAt(clock.call_later, "wetlands-looked", stall_s=0.0, held_back_s=0.0)
+    blocker, told = Blocker(), threading.Event()
+    listeners = (Listener(blocker, None, "it"), Listener(lambda _item: told.set(), None, "it"))
+    Mailbox(telling(*listeners), delivery).post(1)
+    assert blocker.entered.wait(SOON)
+    assert clock.due, "nobody looks"
+    clock.tick()
+    assert told.wait(SOON)
+    blocker.release.set()
+    delivery.close(SOON)
+
+
+def test_closing_ends_threads_that_have_nothing_to_do(clock: Clock) -> None:
+    delivery = Delivery(clock.call_later, "wetlands-idle", stall_s=0.0)
+    blocker, end = Blocker(), threading.Event()
+    Mailbox(doing(blocker), delivery).post(1)
+    assert blocker.entered.wait(SOON)
+    Mailbox[int](doing(lambda _item: end.set()), delivery).post(2)
+    clock.tick()
+    assert end.wait(SOON)
+    blocker.release.set()
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("wetlands-idle")]
+    assert len(threads) == 2
+    delivery.close(SOON)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_the_clock_rests_when_nothing_is_delivered(delivery: Delivery, clock: Clock) -> None:

@@ -215,7 +215,8 @@ def test_the_terminal_event_comes_once_and_completes(log: Log) -> None:
     assert subject.add(log.listener("b", since=99))
     make(subject.finish("terminal"))
     assert subject.finish("another") == []
-    assert log == ["a terminal", "a end None", "b terminal", "b end None"]
+    subject.replay().subscribe(log.next("late"))
+    assert log == ["a terminal", "a end None", "b terminal", "b end None", "late terminal"]
 
 
 def test_whoever_comes_between_finish_and_its_calls_gets_the_replay_and_nothing_twice(log: Log) -> None:

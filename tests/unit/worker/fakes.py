@@ -24,6 +24,7 @@ class FakeProcess:
     def __init__(self, pid: int = 4711, death: Death | None = None) -> None:
         self.pid = pid
         self.socket, self._theirs = socket.socketpair()
+        self._theirs.settimeout(10.0)
         self.channel = Channel(self._theirs)
         self.killed = threading.Event()
         self.exited = threading.Event()
