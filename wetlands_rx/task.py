@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator
@@ -71,7 +72,15 @@ T = TypeVar("T")
 _Waiter = Callable[[], None]
 
 # One lock guards the fields of every 64th task; it is held for field accesses only, never while anything is called.
-_GATES = tuple(threading.Lock() for _ in range(64))
+_GATES = [threading.Lock() for _ in range(64)]
+
+
+def _renew_gates() -> None:
+    """In a forked child: nobody will release what a thread of the parent held."""
+    _GATES[:] = [threading.Lock() for _ in _GATES]
+
+
+os.register_at_fork(after_in_child=_renew_gates)
 
 
 class TaskEventType(Enum):

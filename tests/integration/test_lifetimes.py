@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from wetlands_rx.environment_manager import EnvironmentManager
 from wetlands_rx.exceptions import NotLaunchedError, WetlandsError
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.task import TaskEvent, TaskStatus
@@ -354,3 +356,20 @@ def test_waiting_for_commands_does_not_wait_for_what_they_leave_running(here: Ex
     assert (process.returncode, done) == (0, "done")
     os.kill(int(number), 15)  # it has been left running
     assert logger.join(SOON)
+
+
+def test_a_forked_child_may_launch_an_environment_of_its_own(
+    here: ExternalEnvironment, function: str, tmp_path: Path
+) -> None:
+    here.launch()
+
+    def launches() -> str:
+        heard: list[str] = []
+        with EnvironmentManager(tmp_path).load("mine", sys.executable) as mine:
+            mine.launch()
+            task = mine.submit(function, "double", (2,), start=False)
+            task.listen(lambda event: heard.append(event.type.name)).start().wait_for(SOON)
+            return f"{task.result} {heard}"
+
+    assert in_forked_child(launches) == "4 ['STARTED', 'COMPLETION']"
+    assert here.execute(function, "double", (3,)) == 6

@@ -36,6 +36,11 @@ class _Shared:
             self._users += 1
             return self._runtime
 
+    def forget(self) -> None:
+        """In a forked child: the parent's threads are not here, and nobody releases what they held."""
+        self._lock = threading.Lock()
+        self._runtime, self._users = None, 0
+
     def release(self) -> None:
         with self._lock:
             self._users -= 1
@@ -81,4 +86,5 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_shared.forget)
 os.register_at_fork(after_in_child=_open.clear)  # they belong to the parent, whose workers must live on
