@@ -506,39 +506,66 @@ def test_garbage_on_the_pipe_is_the_cause_of_the_failure(pool: Pool, processes: 
     assert isinstance(raised.value.__cause__, ProtocolError)
 
 
+class Meddling:
+    """A pool in which something happens between the decision to send a call and its sending."""
+
+    def __init__(self, pool: Pool, meddle: Callable[[], object]) -> None:
+        self._pool, self._meddle = pool, meddle
+        self.delivery = pool.delivery
+        self.withdraw, self.ask_cancel = pool.withdraw, pool.ask_cancel
+
+    def start(self, call: Call) -> None:
+        post = call.post
+
+        def post_and_meddle(happening: Any) -> None:
+            call.post = post
+            post(happening)
+            self._meddle()
+
+        call.post = post_and_meddle
+        self._pool.start(call)
+
+
+def task_in_meddled_pool(pool: Pool, meddle: Callable[[], object]) -> Task[Any]:
+    task = task_in(pool, start=False)
+    task._runner = Meddling(pool, meddle)  # pyright: ignore[reportPrivateUsage]
+    return task.start()
+
+
 def test_a_call_that_could_not_be_sent_is_first_in_line_again(pool: Pool, processes: Processes) -> None:
     """Its worker was gone before it got the call: it has not run."""
     pool.launch(1, SOON)
-    first = task_in(pool, start=False)
     others: list[Task[Any]] = []
 
-    class Meddling:
-        """Between the decision and the sending the worker ends, and others stand in line."""
+    def end_the_worker_and_stand_in_line() -> None:
+        processes.behaviour = lambda _process: None
+        processes[0].die()
+        others.extend(task_in(pool) for _ in range(2))
+        until(lambda: len(processes.started) == 2)
 
-        delivery = pool.delivery
-        withdraw, ask_cancel = staticmethod(pool.withdraw), staticmethod(pool.ask_cancel)
-
-        def start(self, call: Call) -> None:
-            post = call.post
-
-            def post_and_meddle(happening: Any) -> None:
-                call.post = post
-                post(happening)
-                processes.behaviour = lambda _process: None
-                processes[0].die()
-                others.extend(task_in(pool) for _ in range(2))
-                until(lambda: len(processes.started) == 2)
-
-            call.post = post_and_meddle
-            pool.start(call)
-
-    first._runner = Meddling()  # pyright: ignore[reportPrivateUsage] - a meddler in between
-    first.start()
+    first = task_in_meddled_pool(pool, end_the_worker_and_stand_in_line)
     assert first.status is RUNNING
     processes[1].hello()
     for value in ("first", "second", "third"):
         answer(processes[1], value)
     assert [task.wait_for(SOON).result for task in (first, *others)] == ["first", "second", "third"]
+
+
+def test_a_call_that_could_not_be_sent_and_was_canceled_meanwhile_never_runs(pool: Pool, processes: Processes) -> None:
+    pool.launch(1, SOON)
+    canceling = task_in(pool, start=False)
+
+    def end_the_worker_and_cancel() -> None:
+        processes[0].die()
+        until(lambda: pool.counts().idle == 1 and len(processes.started) == 2)
+        canceling.cancel()
+
+    canceling._runner = Meddling(pool, end_the_worker_and_cancel)  # pyright: ignore[reportPrivateUsage]
+    canceling.start()
+    assert canceling.wait_for(SOON).status is CANCELED
+    after = task_in(pool)
+    answer(processes[1], "after")
+    assert after.wait_for(SOON).result == "after"
 
 
 def test_a_cancel_below_the_pools_own_work_is_put_off(pool: Pool) -> None:

@@ -335,8 +335,8 @@ def test_a_call_that_begins_while_the_clock_has_just_looked_is_noticed(clock: Cl
 
     delivery = LookedAt(clock.call_later, "wetlands-looked", stall_s=0.0, held_back_s=0.0)
     blocker, told = Blocker(), threading.Event()
-    listeners = (Listener(blocker, None, "it"), Listener(lambda _item: told.set(), None, "it"))
-    Mailbox(telling(*listeners), delivery).post(1)
+    other = Listener[int](lambda _item: told.set(), None, "it")
+    Mailbox(telling(Listener(blocker, None, "it"), other), delivery).post(1)
     assert blocker.entered.wait(SOON)
     assert clock.due, "nobody looks"
     clock.tick()
