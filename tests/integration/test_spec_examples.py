@@ -246,6 +246,18 @@ def test_two_environments_at_once(stardist_env: ExternalEnvironment, cellpose_en
     assert versions == ["2.2.4", "2.3.5"]
 
 
+def test_arrays_cross_between_numpy_1_and_2(make_environment: MakeEnvironment) -> None:
+    with make_environment("old-numpy", {"pip": ["numpy==1.26.4"]}) as env:
+        env.launch()
+        for array in (np.arange(12.0).reshape(3, 4), np.asfortranarray(np.eye(3)), np.arange(10)[::2], np.array(7)):
+            there = env.execute("compute.py", "heavy_computation", args=(array,))
+            assert there == pytest.approx(float(np.linalg.norm(array)))
+            back = env.execute("compute.py", "same", args=(array,))
+            assert np.array_equal(back, array)
+            assert back.dtype == array.dtype
+        assert env.execute("compute.py", "numpy_version") == "1.26.4"
+
+
 def test_await(manager_root: Path) -> None:
     em = EnvironmentManager(manager_root)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 import struct
 import sys
@@ -12,6 +14,7 @@ from wetlands_rx.exceptions import ProtocolError
 
 _COUNT = struct.Struct("<I")
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
+_HEAD_BYTES = 4096
 _LOOK_AT = 16
 """How many elements of a container are looked at; a longer one counts as not plain."""
 
@@ -27,7 +30,29 @@ class Packed:
 
     def load(self) -> Any:
         """Rebuild the value. May run the user's code and raise anything."""
-        return pickle.loads(self.pickle, buffers=self.buffers)
+        if b"numpy.core" in bytes(memoryview(self.pickle)[:_HEAD_BYTES]):
+            return self._load_other_numpy()
+        try:
+            return pickle.loads(self.pickle, buffers=self.buffers)
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("numpy."):
+                raise
+            return self._load_other_numpy()
+
+    def _load_other_numpy(self) -> Any:
+        return _OtherNumpy(io.BytesIO(self.pickle), buffers=self.buffers).load()
+
+
+class _OtherNumpy(pickle.Unpickler):
+    """Loads what another numpy pickled: version 2 moved `numpy.core` to `numpy._core`, and warns of the old name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        parts = module.split(".")
+        if parts[0] == "numpy" and parts[1:2] in (["core"], ["_core"]):
+            for core in ("_core", "core"):
+                with contextlib.suppress(ImportError):
+                    return super().find_class(".".join(["numpy", core, *parts[2:]]), name)
+        return super().find_class(module, name)
 
 
 def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
