@@ -24,6 +24,8 @@ import numpy as np
 import pytest
 
 from tests.integration.calls import items, remote
+from tests.support.oldest import oldest_interpreter
+from wetlands_rx.environment_manager import EnvironmentManager
 from wetlands_rx.exceptions import (
     ExecutionException,
     InvalidStateError,
@@ -500,6 +502,34 @@ def test_a_script_that_ends_badly(one: ExternalEnvironment, write: Write, ending
         one.run_script(script)
     assert raised.value.target == "script.py"
     assert one.execute(REMOTE, "double", (1,)) == 2
+
+
+# --- The oldest Python
+
+
+def test_workers_in_the_oldest_python(tmp_path: Path) -> None:
+    interpreter, version = oldest_interpreter()
+    with EnvironmentManager(tmp_path / "oldest", log_file_path=None) as manager:
+        oldest = manager.load("oldest", interpreter)
+        oldest.launch(max_workers=2)
+        assert oldest.execute(REMOTE, "python") == version
+        assert oldest.execute(REMOTE, "echo", ({1, 2}, b"b" * 100_000), {"k": [None]}) == (
+            ({1, 2}, b"b" * 100_000),
+            {"k": [None]},
+        )
+        task = oldest.submit(REMOTE, "enum_progress", start=False)
+        assert [event.current for event in listened(task)] == [None, 3, 3, 3]
+        assert (type(task.current), task.outputs) == (int, {"set": {1, 2}})
+        assert oldest.execute(REMOTE, "coroutine", (21,)) == 42
+        with pytest.raises(ExecutionException, match="ValueError: no") as raised:
+            oldest.execute(REMOTE, "fail", ("no",))
+        assert "in inner" in "\n".join(raised.value.traceback)
+        with pytest.raises(SerializationError, match="cannot be sent to the caller"):
+            oldest.execute(REMOTE, "a_lock")
+        canceled = running(oldest.submit(REMOTE, "until_canceled", start=False))
+        canceled.cancel()
+        assert canceled.wait_for(SOON).status is CANCELED
+        assert list(oldest.map(REMOTE, "double", range(20))) == [2 * number for number in range(20)]
 
 
 # --- Workers

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -138,6 +139,15 @@ def numpy_progress(task: Any) -> None:
     import numpy as np
 
     task.update(current=np.int64(3), maximum=np.float32(4.0))
+
+
+class Level(IntEnum):
+    THREE = 3
+
+
+def enum_progress(task: Any) -> None:
+    task.update(current=Level.THREE)
+    task.set_output("set", {1, 2})
 
 
 def outputs(task: Any) -> None:
@@ -303,6 +313,10 @@ def surroundings() -> dict[str, Any]:
         "main": __main__.__name__,
         "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:-1],
     }
+
+
+def python() -> tuple[int, ...]:
+    return sys.version_info[:2]
 
 
 def imports() -> list[str]:
