@@ -6,10 +6,9 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
-from weakref import WeakSet
+from weakref import ref
 
 from wetlands_rx._pool.mapping import MapIterator
 from wetlands_rx._task.call import Runner
@@ -239,19 +238,23 @@ class Environment(ABC):
     def _begun(self, task: Task[T], start: bool) -> Task[T]:
         if start:
             return task.start()
-        self._unstarted.add(task)
+        unstarted, key = self._unstarted, id(task)
+        unstarted[key] = ref(task, lambda _: unstarted.pop(key, None))
         return task
 
-    @cached_property
-    def _unstarted(self) -> WeakSet[Task[Any]]:
-        return WeakSet()
+    @property
+    def _unstarted(self) -> dict[int, ref[Task[Any]]]:
+        # No set of weak references: that one cannot be gone through while other threads add to it.
+        unstarted: dict[int, ref[Task[Any]]] = vars(self).setdefault("_unstarted_tasks", {})
+        return unstarted
 
     def _cancel_unstarted(self) -> None:
         """Cancel the tasks that were made with `start=False` and never started; part of `exit()`."""
-        for task in list(self._unstarted):
-            if not task.started:
+        for key in list(self._unstarted):
+            reference = self._unstarted.pop(key, None)
+            task = reference() if reference is not None else None
+            if task is not None and not task.started:
                 task.cancel()
-        self._unstarted.clear()
 
     # --- Context manager
 

@@ -25,6 +25,7 @@ from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, Environment
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
 from wetlands_rx._wire.values import Packed, pack
 from wetlands_rx._worker.supervisor import Supervisor
+from wetlands_rx.environment import Environment
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 from wetlands_rx.testing import WORKER, FakeRunner
@@ -256,6 +257,43 @@ def test_start_and_cancel_at_once(runner: FakeRunner) -> None:
         assert task.wait_for(SOON) is task
     assert len(runner.started) == len(set(runner.started))
     assert runner.asked == []
+
+
+class Unlaunched(Environment):
+    """An environment without workers."""
+
+    name = "unlaunched"
+
+    def __init__(self, runner: FakeRunner) -> None:
+        self._fake = runner
+
+    def _runner(self) -> FakeRunner:
+        return self._fake
+
+    def launched(self) -> bool:
+        return True
+
+    def exit(self) -> None:
+        self._cancel_unstarted()
+
+
+def test_unstarted_tasks_are_made_and_dropped_while_their_environment_exits(runner: FakeRunner) -> None:
+    environment = Unlaunched(runner)
+    kept: list[Task[Any]] = []
+
+    def make() -> None:
+        for number in range(600 * STRENGTH):
+            task = environment.submit(__file__, "f", start=False)
+            if number % 2:
+                kept.append(task)
+
+    def leave() -> None:
+        for _ in range(500 * STRENGTH):
+            environment.exit()
+
+    at_once(make, make, make, leave, leave)
+    environment.exit()
+    assert {task.status for task in kept} == {TaskStatus.CANCELED}
 
 
 def test_dispatch_and_cancel_at_once(runner: FakeRunner) -> None:
