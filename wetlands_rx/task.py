@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -28,6 +29,7 @@ from wetlands_rx._remote.failures import describe
 from wetlands_rx._remote.handle import RemoteTaskHandle, task_id
 from wetlands_rx._streams.bridges import AsyncEvents, waker
 from wetlands_rx._streams.delivery import Mailbox, Step
+from wetlands_rx._streams.report import described, report
 from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
 from wetlands_rx._task.call import BUSY_S, Call, Runner, WorkerInfo, id_base, next_number
@@ -182,6 +184,10 @@ class TaskFuture(concurrent.futures.Future[T]):
         self._task.cancel()
         return self._task.status is CANCELED
 
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
+        """Call `fn(future)` at the end; at once, on this thread, when that has come. What it raises is logged."""
+        super().add_done_callback(fn if self.done() else partial(_isolated, fn))
+
     def resolve_canceled(self) -> None:
         """The task ended CANCELED; called by the task."""
         super().cancel()
@@ -190,6 +196,14 @@ class TaskFuture(concurrent.futures.Future[T]):
     def running(self) -> bool:
         """True while a worker runs the function."""
         return self._task.status is RUNNING
+
+
+def _isolated(callback: Callable[[Any], object], future: concurrent.futures.Future[Any]) -> None:
+    """The standard Future lets a `SystemExit` of one callback keep the end from those after it."""
+    try:
+        callback(future)
+    except BaseException:  # noqa: BLE001 - the user's code
+        report("a callback of a task's future raised: %s", described(callback))
 
 
 class Task(Observable[TaskEvent[T]], Generic[T]):
