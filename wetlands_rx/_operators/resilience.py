@@ -13,9 +13,9 @@ from wetlands_rx._operators.checks import check_callable, check_count, check_kin
 from wetlands_rx._operators.clock import Timer
 from wetlands_rx._operators.turns import DeliveryTurns, InlineTurns, Running, call_out
 from wetlands_rx._operators.work import Job, delivery_of, failure_of
+from wetlands_rx._task.task import notify_end
 from wetlands_rx.environment import Environment, PathLike
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
-from wetlands_rx.task import notify_end
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")

@@ -17,9 +17,9 @@ from wetlands_rx._operators.turns import DeliveryTurns, Newest, Running, call_ou
 from wetlands_rx._operators.windowed import Inner, Limits, Window
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._task.lifecycle import TaskStatus
+from wetlands_rx._task.task import Task, notify_end
 from wetlands_rx.environment import Environment, PathLike
 from wetlands_rx.exceptions import ExecutionException
-from wetlands_rx.task import Task, notify_end
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-import time
 from collections import deque
-from collections.abc import Iterator
-from queue import Empty, SimpleQueue
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from wetlands_rx._task.lifecycle import TaskStatus
-from wetlands_rx.task import Task, TaskList, cancel_soon, checked_timeout, notify_end
+from wetlands_rx._task.order import AsTheyEnd, InOrder, Order
+from wetlands_rx._task.task import Task, cancel_soon, checked_timeout
 
 T = TypeVar("T")
 
@@ -24,10 +23,10 @@ class MapIterator(Iterator[T], Generic[T]):
         timeout: How long `next()` may wait for a result, in seconds; None waits as long as the tasks run.
     """
 
-    def __init__(self, tasks: TaskList[T], *, ordered: bool, timeout: float | None) -> None:
+    def __init__(self, tasks: Sequence[Task[T]], *, ordered: bool, timeout: float | None) -> None:
         self._timeout = checked_timeout(timeout)
         self._left = deque(tasks)
-        self._source: _InOrder[T] | _AsTheyEnd[T] = _InOrder(self._left) if ordered else _AsTheyEnd(tasks)
+        self._source: Order[T] = InOrder(self._left) if ordered else AsTheyEnd(tasks)
 
     def __iter__(self) -> MapIterator[T]:
         return self
@@ -61,7 +60,7 @@ class MapIterator(Iterator[T], Generic[T]):
     def close(self) -> None:
         """Cancel what has not been yielded: what waits never runs, what runs is asked to stop."""
         left = list(self._source.left())
-        self._source = _InOrder(deque())
+        self._source = InOrder(deque())
         for task in reversed(left):
             task.cancel()
 
@@ -69,43 +68,3 @@ class MapIterator(Iterator[T], Generic[T]):
         # Called at any moment, maybe by a thread that holds a lock of ours: another thread does the work.
         for task in reversed(list(self._source.left())) if hasattr(self, "_source") else ():
             cancel_soon(task)
-
-
-class _InOrder(Generic[T]):
-    def __init__(self, tasks: deque[Task[T]]) -> None:
-        self._tasks = tasks
-
-    def next(self, timeout: float | None) -> Task[T] | None:
-        return self._tasks.popleft() if self._tasks else None
-
-    def left(self) -> Iterator[Task[T]]:
-        return iter(self._tasks)
-
-
-class _AsTheyEnd(Generic[T]):
-    def __init__(self, tasks: TaskList[T]) -> None:
-        self._open = dict.fromkeys(range(len(tasks)))
-        self._tasks = tasks
-        self._ended: SimpleQueue[int] = SimpleQueue()
-        for place, task in enumerate(tasks):
-            self._watch(place, task)
-
-    def _watch(self, place: int, task: Task[T]) -> None:
-        ended = self._ended
-        if not notify_end(task, lambda: ended.put(place)):
-            ended.put(place)
-
-    def next(self, timeout: float | None) -> Task[T] | None:
-        if not self._open:
-            return None
-        since = time.monotonic()
-        try:
-            place = self._ended.get(timeout=timeout)
-        except Empty:
-            waited = time.monotonic() - since
-            raise TimeoutError(f"none of {len(self._open)} open tasks ended within {waited:.3g} s") from None
-        del self._open[place]
-        return self._tasks[place]
-
-    def left(self) -> Iterator[Task[T]]:
-        return (self._tasks[place] for place in self._open)

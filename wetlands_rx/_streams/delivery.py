@@ -156,6 +156,17 @@ class Delivery:
         if not self._threads:
             self._call_soon(self._ensure_thread)
 
+    def wait(self, happened: Callable[[float | None], bool], timeout: float | None) -> bool:
+        """Block the calling thread until something that is told by delivery has happened.
+
+        Args:
+            happened: Waits for it that many seconds, or for ever; True when it has happened.
+            timeout: In seconds; None waits for ever.
+        Returns:
+            False when the time was over before.
+        """
+        return happened(timeout)
+
     def watch(self) -> None:
         """See to it that stuck calls are noticed while anything is being delivered."""
         if not self._watching and self._begin_watching():

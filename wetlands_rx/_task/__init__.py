@@ -1,1 +1,1 @@
-"""The pure part of a task."""
+"""A task: what decides about it (pure), and the object that carries it."""

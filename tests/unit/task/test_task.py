@@ -883,7 +883,7 @@ def test_no_moment_shows_a_status_without_what_belongs_to_it(runner: FakeRunner)
 
     def look(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal looks
-        if not frame.f_code.co_filename.endswith("wetlands_rx/task.py"):
+        if not frame.f_code.co_filename.endswith("_task/task.py"):
             return None
         if event == "line":
             looks += 1
