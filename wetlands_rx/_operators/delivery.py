@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from reactivex.disposable import Disposable
 from wetlands_rx._operators.checks import check_kind
 from wetlands_rx._operators.paced import Flow, open_source
 from wetlands_rx._operators.turns import Action, Line, call_out, start_thread
+from wetlands_rx.logger import logger
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,6 @@ TURN_S = 0.008
 _AHEAD = 256
 _POLL_MS = 30
 
-_logger = logging.getLogger("wetlands_rx")
 _numbers = itertools.count()
 
 Work = Callable[[float], bool]
@@ -164,7 +163,7 @@ class _Delivered(Generic[_T]):
             try:
                 self._door.wake()
             except RuntimeError as error:  # the loop is closed, the application is gone
-                _logger.debug("nothing is delivered any more: %s", error)
+                logger.debug("nothing is delivered any more: %s", error)
                 self._dispose()
 
     # --- the place

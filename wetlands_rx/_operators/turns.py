@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,13 +10,12 @@ from typing import Generic, Literal, Protocol, TypeVar
 from reactivex.abc import DisposableBase
 
 from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx.logger import logger
 
 _T = TypeVar("_T")
 
 Action = Callable[[], None]
 Overflow = Literal["block", "drop_oldest", "latest", "error"]
-
-_logger = logging.getLogger("wetlands_rx")
 
 
 def call_out(who: str, call: Callable[..., object], *arguments: object) -> None:
@@ -39,7 +37,7 @@ def call_out(who: str, call: Callable[..., object], *arguments: object) -> None:
 
 def _report(who: str, raised: BaseException) -> None:
     try:
-        _logger.error("an observer of %s raised", who, exc_info=raised)
+        logger.error("an observer of %s raised", who, exc_info=raised)
     except BaseException as error:  # noqa: BLE001 - a log handler of the user's; there is nobody else to tell
         _raise_if_for_program(error)
 

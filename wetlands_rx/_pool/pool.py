@@ -17,10 +17,12 @@ from weakref import WeakSet
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
+from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Logged
+from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
 from wetlands_rx._worker.worker import Handover, Worker
@@ -288,20 +290,20 @@ class Pool:
             log_source="execution",
             env_name=self._environment,
             call_target=call.target,
+            task_id=task_id(id_base(), call.number),
             worker_index=worker.index,
         )
         self._logs.post((record.level, record.text, context))
 
-    def on_line(self, index: int, stream: str, line: str) -> None:
+    def on_line(self, index: int, stream: str, line: PrintedLine) -> None:
         """A worker has printed a line. On the supervisor's thread."""
         if not logger.isEnabledFor(logging.INFO) or self._logs.pending >= _MOST_LINES:
             return  # nobody reads it, or not fast enough
         context = LogContext(log_source="execution", env_name=self._environment, worker_index=index, stream=stream)
-        with self._lock:
-            worker = self._workers.get(index)
-        for call in worker.held if worker is not None else ():
-            context["call_target"] = call.target
-        self._logs.post((logging.INFO, line, context))
+        if line.task is not None:
+            context["call_target"] = line.target
+            context["task_id"] = task_id(id_base(), line.task)
+        self._logs.post((logging.INFO, line.text, context))
 
     def on_lost(self, worker: Worker, held: list[Call]) -> None:
         """A worker's process has ended, for whatever reason."""
@@ -386,7 +388,7 @@ class Pool:
             worker.ask_exit()
 
     def _spawn(self, index: int) -> Worker:
-        def on_line(stream: str, line: str) -> None:
+        def on_line(stream: str, line: PrintedLine) -> None:
             self.on_line(index, stream, line)
 
         try:

@@ -7,12 +7,13 @@ import os
 import socket
 import sys
 from types import CoroutineType
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, List, Tuple
 
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
+from wetlands_rx._remote.output import Output
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer
@@ -33,18 +34,17 @@ def serve(socket_fd: int, liveness_fd: int) -> None:
     channel = Channel(sock)
     # A process that the user's code forks must not keep the pipe open after this one died.
     os.register_at_fork(after_in_child=channel.close)
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure: Optional[Callable[..., None]] = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(line_buffering=True, errors="backslashreplace")
+    output = Output()
+    output.install()
     channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
-        _Worker(channel).run()
+        _Worker(channel, output).run()
 
 
 class _Worker:
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, output: Output) -> None:
         self._channel = channel
+        self._output = output
         self._modules = ModuleLoader()
         self._id_base = 0
 
@@ -61,6 +61,7 @@ class _Worker:
                 return
 
     def _answer(self, task: int, parts: List[Buffer], canceled: bool) -> None:
+        self._output.end()
         self._channel.end(task)
         self._channel.send([codec.encode_canceled(task)] if canceled else parts)
 
@@ -68,6 +69,7 @@ class _Worker:
         """Run a function. Returns the answer, and whether the function acknowledged a cancel."""
         state = CallState()
         self._channel.begin(call.task)
+        self._output.begin(call.task, call.path, call.function)
         try:
             function = self._modules.find(call.path, call.function)
             try:
@@ -93,6 +95,7 @@ class _Worker:
         import runpy
 
         self._channel.begin(script.task)
+        self._output.begin(script.task, script.path)
         before_argv, sys.argv = sys.argv, [script.path, *script.args]
         try:
             with self._modules.in_script(os.path.dirname(script.path)):
@@ -104,8 +107,6 @@ class _Worker:
             return _failed(script.task, describe(error), "raised"), False
         finally:
             sys.argv = before_argv
-            for stream in (sys.stdout, sys.stderr):
-                _flush(stream)
         return _result(script.task, None), False
 
 
@@ -127,11 +128,6 @@ def _explain(error: BaseException, what: str) -> Failure:
 
 def _failed(task: int, failure: Failure, kind: str) -> List[Buffer]:
     return [codec.encode_error(task, failure.error, failure.traceback, failure.remote_type, kind)]
-
-
-def _flush(stream: Any) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # the user's code closed or replaced it
-        stream.flush()
 
 
 def _run_coroutine(coroutine: Any) -> Any:

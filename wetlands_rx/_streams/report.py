@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-_logger = logging.getLogger("wetlands_rx")
+from wetlands_rx.logger import logger
 
 
 def report(text: str, *arguments: object) -> None:
@@ -21,7 +20,7 @@ def report(text: str, *arguments: object) -> None:
     """
     trouble = sys.exc_info()[1]
     try:
-        _logger.error(text, *arguments, exc_info=trouble)
+        logger.error(text, *arguments, exc_info=trouble)
     except BaseException:  # noqa: BLE001 - a log handler is the user's code too
         _to_stderr(text, trouble)
 
@@ -29,7 +28,7 @@ def report(text: str, *arguments: object) -> None:
 def warn(text: str, *arguments: object) -> None:
     """Log a warning. Never raises."""
     try:
-        _logger.warning(text, *arguments)
+        logger.warning(text, *arguments)
     except BaseException:  # noqa: BLE001 - as above
         _to_stderr(text, None)
 

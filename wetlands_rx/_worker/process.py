@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from weakref import WeakSet
 
+from wetlands_rx._worker.output_lines import OutputLines, PrintedLine
 from wetlands_rx._worker.supervisor import Supervisor
 
 _EXECUTOR = Path(__file__).resolve().parent.parent / "module_executor.py"
 _TAIL_LINES = 20
-_LINE_BYTES = 1 << 16
-"""A longer line of output is cut into pieces, so that output without line ends costs no memory."""
+_READ_BYTES = 1 << 16
 _REAP_S = 10.0
 
-OnLine = Callable[[str, str], None]
+OnLine = Callable[[str, PrintedLine], None]
 """Takes the name of a stream, `"stdout"` or `"stderr"`, and a line; on the supervisor's thread."""
 
 
@@ -192,37 +192,31 @@ class _OutputPipe:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._name = name
         self._on_line = on_line
-        self._rest = b""
+        self._lines = OutputLines()
         self._lock = threading.Lock()  # one reader at a time
         os.set_blocking(descriptor, False)
 
     def pump(self) -> bool:
         """Read what is there; False at the end of the stream."""
-        lines: list[str] = []
+        lines: list[PrintedLine] = []
         with self._lock:
             goes_on = self._read(lines)
         for line in lines:
-            self.tail.append(line)
+            self.tail.append(line.text)
             if self._on_line is not None:
                 self._on_line(self._name, line)
         return goes_on
 
-    def _read(self, lines: list[str]) -> bool:
+    def _read(self, lines: list[PrintedLine]) -> bool:
         for _ in range(16):  # then other workers have their turn
             try:
-                data = os.read(self.descriptor, _LINE_BYTES)
+                data = os.read(self.descriptor, _READ_BYTES)
             except BlockingIOError:
                 return True
             except OSError:
                 return False
             if not data:
-                if self._rest:
-                    lines.append(self._rest.decode("utf-8", "replace"))
-                    self._rest = b""
+                lines.extend(self._lines.ended())
                 return False
-            *whole, self._rest = (self._rest + data).split(b"\n")
-            lines.extend(line.decode("utf-8", "replace").rstrip("\r") for line in whole)
-            if len(self._rest) >= _LINE_BYTES:
-                lines.append(self._rest.decode("utf-8", "replace"))
-                self._rest = b""
+            lines.extend(self._lines.received(data))
         return True
