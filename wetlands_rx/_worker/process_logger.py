@@ -10,17 +10,30 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
+from wetlands_rx._streams.report import report
 from wetlands_rx.logger import LogContext, log
 
 _HISTORY_LINES = 10_000
+_LINE_CHARACTERS = 1 << 16
+"""A longer line is cut into pieces, so that output without line ends costs no memory."""
 
-OnLine = Callable[[str, LogContext], None]
+OnLine = Callable[[str, LogContext], object]
+
+
+class _Subscriber:
+    """A callback, and what it is to be told; the fields belong to the logger's lock."""
+
+    def __init__(self, callback: OnLine) -> None:
+        self.callback = callback
+        self.waiting: deque[tuple[str, LogContext]] = deque(maxlen=_HISTORY_LINES)
+        self.busy = False
 
 
 class ProcessLogger:
-    """Reads the output of a process on a thread of its own: logs each line, keeps the last ones, tells subscribers.
+    """Reads the output of a process on threads of its own: logs each line, keeps the last ones, tells subscribers.
 
-    The thread, `wetlands-output-<pid>`, ends with the process's output. Subscribers are called on it.
+    The threads, `wetlands-output-<pid>`, one for each pipe, end with the process's output. Subscribers are called on
+    them, one line at a time; one that raises is reported, and goes on to be called.
 
     Args:
         process: Started with `stdout=PIPE` and text mode, `stderr` a pipe too or merged.
@@ -38,7 +51,7 @@ class ProcessLogger:
         self._lines: deque[tuple[str, str]] = deque(maxlen=_HISTORY_LINES)
         self._seen = 0
         self._open = 0
-        self._subscribers: list[OnLine] = []
+        self._subscribers: list[_Subscriber] = []
         self._threads: list[threading.Thread] = []
 
     def start_reading(self) -> None:
@@ -55,12 +68,32 @@ class ProcessLogger:
             thread.start()
 
     def subscribe(self, callback: OnLine, include_history: bool = True) -> None:
-        """Have each line told to `callback(line, context)`; the lines so far at once, when `include_history`."""
+        """Have each line told to a callback, in order and none twice.
+
+        Args:
+            callback: Takes the line and where it comes from.
+            include_history: Tell the lines so far too, before this returns, in the calling thread.
+        """
+        subscriber = _Subscriber(callback)
         with self._changed:
-            history = list(self._lines) if include_history else []
-            self._subscribers.append(callback)
-        for stream, line in history:
-            callback(line, self._line_context(stream))
+            if include_history:
+                subscriber.waiting.extend((line, self._line_context(stream)) for stream, line in self._lines)
+            self._subscribers.append(subscriber)
+        self._tell(subscriber)
+
+    def unsubscribe(self, callback: OnLine) -> None:
+        """Tell this callback nothing more; without effect when it is told nothing."""
+        with self._changed:
+            self._subscribers = [each for each in self._subscribers if each.callback != callback]
+
+    def update_log_context(self, context: LogContext) -> None:
+        """Change where the lines that come from now on are said to come from.
+
+        Args:
+            context: What changes; the rest stays.
+        """
+        with self._changed:
+            self._context = self._context | context
 
     def get_output(self) -> list[str]:
         """The last lines of both streams, in the order of their arrival."""
@@ -124,7 +157,7 @@ class ProcessLogger:
     def _read(self, stream: str, pipe: IO[str]) -> None:
         try:
             with pipe:
-                for raw in pipe:
+                while raw := pipe.readline(_LINE_CHARACTERS):
                     self._take(stream, raw.rstrip("\r\n"))
         except (OSError, ValueError):
             pass  # somebody closed it
@@ -137,12 +170,32 @@ class ProcessLogger:
         with self._changed:
             self._lines.append((stream, line))
             self._seen += 1
+            context = self._line_context(stream)
             subscribers = list(self._subscribers)
+            for subscriber in subscribers:
+                subscriber.waiting.append((line, context))
             self._changed.notify_all()
-        context = self._line_context(stream)
         try:
             log(self._level, line, context)
-            for subscriber in subscribers:
-                subscriber(line, context)
-        except Exception:  # the user's handler or subscriber; the output must be read on
-            logging.getLogger("wetlands_rx").exception("a subscriber of a command's output raised")
+        except (Exception, SystemExit):  # noqa: BLE001 - a log handler is the user's code; the output must be read on
+            report("a log handler raised at a command's output")
+        for subscriber in subscribers:
+            self._tell(subscriber)
+
+    def _tell(self, subscriber: _Subscriber) -> None:
+        """Call a subscriber with what waits for it, unless another thread does so already: that one goes on."""
+        while (item := self._next_for(subscriber)) is not None:
+            try:
+                subscriber.callback(*item)
+            except (Exception, SystemExit):  # noqa: BLE001 - the user's code
+                report("a subscriber of a command's output raised")
+            finally:
+                with self._changed:
+                    subscriber.busy = False
+
+    def _next_for(self, subscriber: _Subscriber) -> tuple[str, LogContext] | None:
+        with self._changed:
+            if subscriber.busy or not subscriber.waiting or subscriber not in self._subscribers:
+                return None
+            subscriber.busy = True
+            return subscriber.waiting.popleft()
