@@ -16,6 +16,7 @@ from wetlands_rx._pool.pool import Pool
 from wetlands_rx._task.call import Call, Runner
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.messages import CallFunction, Configure, Exit, RunScript
+from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine
 from wetlands_rx._worker.runtime import Runtime
 from wetlands_rx.exceptions import (
@@ -254,20 +255,26 @@ def test_records_and_lines_are_logged_with_where_they_come_from(
     task = task_in(pool)
     number = hear(processes[0]).task
     with caplog.at_level(logging.INFO, "wetlands_rx"):
-        processes.on_lines[0]("stdout", "100 % printed")
+        processes.on_lines[0]("stdout", PrintedLine("100 % printed", number, "a.py:f"))
         processes[0].channel.send([codec.encode_log(number, logging.WARNING, "100 % logged")])
         processes[0].answer(number)
         task.wait_for(SOON)
-        processes.on_lines[0]("stderr", "afterwards")
+        processes.on_lines[0]("stderr", PrintedLine("afterwards"))
         runtime.delivery.run()
     facts = [
-        (record.getMessage(), record.levelno, record.__dict__["call_target"], record.__dict__["stream"])
+        (
+            record.getMessage(),
+            record.levelno,
+            record.__dict__["call_target"],
+            record.__dict__["task_id"],
+            record.__dict__["stream"],
+        )
         for record in caplog.records
     ]
     assert facts == [
-        ("100 % printed", logging.INFO, "a.py:f", "stdout"),
-        ("100 % logged", logging.WARNING, "a.py:f", None),
-        ("afterwards", logging.INFO, None, "stderr"),
+        ("100 % printed", logging.INFO, "a.py:f", task.id, "stdout"),
+        ("100 % logged", logging.WARNING, "a.py:f", task.id, None),
+        ("afterwards", logging.INFO, None, None, "stderr"),
     ]
     assert {record.__dict__["env_name"] for record in caplog.records} == {"env"}
     assert {record.__dict__["worker_index"] for record in caplog.records} == {0}
@@ -279,7 +286,7 @@ def test_a_flood_of_lines_that_nobody_takes_costs_no_memory(
     pool.launch(1, SOON)
     with caplog.at_level(logging.INFO, "wetlands_rx"):
         for number in range(20_000):
-            processes.on_lines[0]("stdout", f"line {number}")
+            processes.on_lines[0]("stdout", PrintedLine(f"line {number}"))
         runtime.delivery.run()
     assert len(caplog.records) == 10_000
 
