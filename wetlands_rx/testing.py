@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wetlands_rx._remote.handle import task_id
-from wetlands_rx._streams.delivery import Deliverer, Delivery, Errand, Mailbox, Work
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.mailbox import Deliverer, Errand, Mailbox, Work
 from wetlands_rx._task.call import Call, WorkerInfo, id_base
 from wetlands_rx._task.lifecycle import Dispatched, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, OutputSet, Raised, Updated

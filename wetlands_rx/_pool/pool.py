@@ -17,7 +17,8 @@ from weakref import WeakSet
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
-from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Logged

@@ -18,7 +18,7 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import ReplaySubject
 
-from wetlands_rx._streams.delivery import Step
+from wetlands_rx._streams.mailbox import Step
 from wetlands_rx._streams.report import described, report
 
 _T = TypeVar("_T")
@@ -48,7 +48,7 @@ class Listener(Generic[_T]):
         self._source = source
         self.since = since
         self.active = True
-        self.late: deque[Callable[[], None]] | None = None
+        self.late: deque[Callable[[], object]] | None = None
 
     def described(self) -> str:
         """The name of its callable."""
@@ -75,6 +75,19 @@ class Listener(Generic[_T]):
         """Hand the terminal event over, and say that nothing more comes."""
         self.next(event)
         self.end(None)
+
+
+class Tell(Generic[_T]):
+    """A call that hands an event to a listener. Smaller than a partial: of these many may wait."""
+
+    __slots__ = ("_listener", "event")
+
+    def __init__(self, listener: Listener[_T], event: _T) -> None:
+        self._listener = listener
+        self.event = event
+
+    def __call__(self) -> None:
+        self._listener.next(self.event)
 
 
 def observer_ends(observer: abc.ObserverBase[Any]) -> Callable[[Exception | None], None]:
@@ -217,7 +230,7 @@ class TerminalSubject(Generic[_T]):
 
     def emit(self, event: _T, number: int) -> list[Step]:
         """The calls that send an event to those who subscribed before it was accepted under this number."""
-        return [(listener, partial(listener.next, event)) for listener in self._listeners if listener.since <= number]
+        return [(listener, Tell(listener, event)) for listener in self._listeners if listener.since <= number]
 
     def finish(self, event: _T) -> list[Step]:
         """The calls that send the terminal event to all, then complete; whoever comes from now on gets the replay.

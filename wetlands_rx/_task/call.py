@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,12 @@ _numbers = itertools.count(1)
 _NUMBER_BITS = 48
 
 
+class Post(Protocol):
+    """Takes what happens to a task, in order; from any thread, never runs user code on it."""
+
+    def __call__(self, *happenings: Happening) -> None: ...
+
+
 class Call:
     """One execution: the frame that is sent down for it, and where its news go.
 
@@ -28,14 +34,14 @@ class Call:
         number: Unique in this process; the wire names the task by it.
         parts: The frame, ready to send.
         target: `"segment.py:segment"`.
-        post: Takes whatever happens to the task, in order; from any thread, never runs user code on it.
+        post: Takes whatever happens to the task.
         cancel_requested: The caller wants it to stop; whoever sends the call down looks once more after sending.
         waiting: It stands in a queue; kept by the dispatcher.
     """
 
     __slots__ = ("cancel_requested", "number", "parts", "post", "target", "waiting")
 
-    def __init__(self, number: int, parts: Sequence[Buffer], target: str, post: Callable[[Happening], None]) -> None:
+    def __init__(self, number: int, parts: Sequence[Buffer], target: str, post: Post) -> None:
         self.number = number
         self.parts = parts
         self.target = target

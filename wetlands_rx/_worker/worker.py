@@ -202,7 +202,7 @@ class Worker:
         return self._process.stderr_tail
 
     def _on_messages(self, messages: list[Up]) -> None:
-        news: list[tuple[Call, _TaskNews]] = []
+        news: list[tuple[Call, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
         for message in messages:
             if isinstance(message, Hello):
                 self._greeted(message)
@@ -213,14 +213,17 @@ class Worker:
             if isinstance(message, Logged):
                 self._owner.on_logged(self, call, message)
                 continue
-            news.append((call, message))
+            if news and news[-1][0] is call:
+                news[-1][1].append(message)
+            else:
+                news.append((call, [message]))
             if isinstance(message, _TERMINALS):
                 del self._held[call.number]
                 self._canceling.discard(call.number)
                 self.answered += 1
                 self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
-        for call, message in news:
-            call.post(message)
+        for call, happenings in news:
+            call.post(*happenings)
 
     def _greeted(self, hello: Hello) -> None:
         if self.ready:

@@ -517,9 +517,9 @@ class Meddling:
     def start(self, call: Call) -> None:
         post = call.post
 
-        def post_and_meddle(happening: Any) -> None:
+        def post_and_meddle(*happenings: Any) -> None:
             call.post = post
-            post(happening)
+            post(*happenings)
             self._meddle()
 
         call.post = post_and_meddle

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from wetlands_rx._streams.delivery import CLOSING_PATIENCE_S, Deliverer, Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import CLOSING_PATIENCE_S, Delivery
+from wetlands_rx._streams.mailbox import Deliverer, Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._worker.supervisor import Supervisor
 from wetlands_rx.testing import ManualDelivery

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from wetlands_rx._streams.delivery import Mailbox, Step
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.report import described, report, warn
 from wetlands_rx._streams.subject import Listener, SerialSubject
 from wetlands_rx.testing import ManualDelivery

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from reactivex.subject import ReplaySubject
 
-from wetlands_rx._streams.delivery import Step
+from wetlands_rx._streams.mailbox import Step
 from wetlands_rx._streams.subject import Listener, SerialSubject, TerminalSubject
 
 

@@ -81,9 +81,10 @@ class Posted(list[Happening]):
     def __init__(self, owner: Owner, number: int) -> None:
         self.owner, self.number = owner, number
 
-    def __call__(self, happening: Happening) -> None:
-        self.append(happening)
-        self.owner.tell((self.number, type(happening)))
+    def __call__(self, *happenings: Happening) -> None:
+        self.extend(happenings)
+        for happening in happenings:
+            self.owner.tell((self.number, type(happening)))
 
 
 def make_call(owner: Owner, number: int = 1) -> tuple[Call, Posted]:
@@ -164,8 +165,8 @@ def test_a_call_of_another_worker_is_not_canceled_here(owner: Owner, process: Fa
 def test_a_cancel_during_the_handover_is_sent_after_the_call(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     call, posted = make_call(owner)
 
-    def post(happening: Happening) -> None:
-        posted(happening)
+    def post(*happenings: Happening) -> None:
+        posted(*happenings)
         call.cancel_requested = True  # as Task.cancel does
         ready.cancel(call)
 
@@ -269,8 +270,8 @@ def test_a_call_that_could_not_be_sent_is_refused_and_not_told_as_lost(
 ) -> None:
     call, posted = make_call(owner)
 
-    def post(happening: Happening) -> None:
-        posted(happening)
+    def post(*happenings: Happening) -> None:
+        posted(*happenings)
         process.die()
         owner.wait_for(("lost", []))
 
