@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import ref
 
+from reactivex import Observable
+
 from wetlands_rx._pool.mapping import MapIterator
 from wetlands_rx._task.call import Runner
+from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx.exceptions import SerializationError
-from wetlands_rx.task import Task, TaskList
+from wetlands_rx.task import Task, TaskEvent, TaskList
 
 if TYPE_CHECKING:
+    import logging
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Environment", "RemoteModule"]
+__all__ = ["Environment", "RemoteModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
 
 T = TypeVar("T")
 PathLike = str | Path
@@ -35,6 +39,7 @@ class Environment(ABC):
     """
 
     name: str
+    _streams: Streams
 
     # --- What a kind of environment provides
 
@@ -181,6 +186,34 @@ class Environment(ABC):
             tasks.cancel()
             raise
         return tasks
+
+    # --- Streams
+
+    @property
+    def messages(self) -> Observable[WorkerMessage]:
+        """The messages of all workers as they come out of their pipes; ordered for each worker.
+
+        This stream and the next three are hot: who subscribes hears what happens from now on, in this launch or in the
+        next one, until `exit()`, which completes them. They cost nothing while nobody subscribes. Observers are called
+        on a delivery thread, one at a time for each stream. When one is so slow that more than 65,536 items wait for
+        it, the newest update takes the place of the one before it; nothing else is left out.
+        """
+        return self._streams.messages.as_observable()
+
+    @property
+    def events(self) -> Observable[TaskEvent[Any]]:
+        """The events of all tasks; ordered for each task."""
+        return self._streams.events.as_observable()
+
+    @property
+    def workers(self) -> Observable[WorkerEvent]:
+        """The lives of all workers: started, ready, lost, exited."""
+        return self._streams.workers.as_observable()
+
+    @property
+    def logs(self) -> Observable[logging.LogRecord]:
+        """The log records of this environment, whatever the level of the logger: what functions log and print, too."""
+        return self._streams.logs.as_observable()
 
     # --- Blocking calls
 

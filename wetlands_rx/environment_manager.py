@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from reactivex import Observable
+
     from wetlands_rx._provision.prefix import Prefix
     from wetlands_rx._provision.recipe import Recipe
     from wetlands_rx._provision.store import Store
     from wetlands_rx._provision.uv import Uv
+    from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerMessage
     from wetlands_rx._worker.process_logger import ProcessLogger
     from wetlands_rx.external_environment import Commands, ExternalEnvironment
+    from wetlands_rx.task import TaskEvent
 
 __all__ = ["EnvironmentManager", "InstalledPackage"]
 
@@ -304,11 +308,34 @@ class EnvironmentManager:
             raise ValueError(f"{unknown[0]!r} is no kind of proxy; give URLs by 'http' and 'https'")
         self._proxies = dict(proxies)
 
+    # --- Streams
+
+    @property
+    def messages(self) -> Observable[WorkerMessage]:
+        """The messages of the workers of all environments. As `Environment.messages`; completes at `exit()`."""
+        return self._streams.messages.as_observable()
+
+    @property
+    def events(self) -> Observable[TaskEvent[Any]]:
+        """The events of the tasks of all environments. As `Environment.events`; completes at `exit()`."""
+        return self._streams.events.as_observable()
+
+    @property
+    def workers(self) -> Observable[WorkerEvent]:
+        """The lives of the workers of all environments. As `Environment.workers`; completes at `exit()`."""
+        return self._streams.workers.as_observable()
+
+    @property
+    def logs(self) -> Observable[logging.LogRecord]:
+        """The log records of all environments. As `Environment.logs`; completes at `exit()`."""
+        return self._streams.logs.as_observable()
+
     # --- End
 
     def exit(self) -> None:
         """End the workers of all environments. They stay on disk and may be launched again."""
         with ExitStack() as stack:  # each has its turn, even when one before it fails
+            stack.callback(self._end_streams)
             for environment in list(self.environments.values()):
                 stack.callback(environment.exit)
 
@@ -330,6 +357,32 @@ class EnvironmentManager:
         return f"<EnvironmentManager {self.wetlands_instance_path}: {names}>"
 
     # --- Inside
+
+    @property
+    def _streams(self) -> Streams:
+        from wetlands_rx._task.streams import Streams  # with it comes reactivex
+
+        # One step, so that two threads get the same object.
+        streams: Streams = vars(self).setdefault("_own_streams", Streams("the manager"))
+        return streams
+
+    def _streams_of(self, name: str) -> Streams:
+        from wetlands_rx._task.streams import Streams
+
+        return Streams(f"environment {name}", parent=self._streams)
+
+    def _end_streams(self) -> None:
+        if "_own_streams" not in vars(self) or not self._streams.observed:
+            return
+        from wetlands_rx._worker import runtime
+
+        streams = self._streams
+        shared = runtime.acquire()
+        try:
+            streams.open(shared.delivery)
+            streams.end()
+        finally:
+            runtime.release()
 
     def _store(self) -> Store:
         from wetlands_rx._provision.store import Store
@@ -362,7 +415,8 @@ class EnvironmentManager:
 
         self._retire(name, prefix)
         # One step, so that two threads get the same object.
-        return self.environments.setdefault(name, ExternalEnvironment(name, prefix))
+        made = ExternalEnvironment(name, prefix, streams=self._streams_of(name))
+        return self.environments.setdefault(name, made)
 
     def _retire(self, name: str, new: Prefix) -> None:
         """Let go of an environment when its name means another one now."""

@@ -253,7 +253,7 @@ class Delivery:
         name = who()
         if name not in self._named:
             self._named.add(name)
-            warn("%s does not come back; the others go on, and what it misses is kept for it", name)
+            warn("%s is slow or does not come back; the others go on, and what it misses is kept for it", name)
 
 
 class _DeliveryThread(threading.Thread):

@@ -19,6 +19,13 @@ MOST_WAITING = 65_536
 TURN_S, TURN_ITEMS = 0.005, 1024
 """After so long, or so many items, a mailbox lets others have their turn."""
 
+AHEAD = 16_384
+"""A producer that is so many items ahead lets the delivery thread catch up, as long as that goes fast."""
+FAST_ITEMS, FAST_S = 100, 0.02
+"""So many in this time; who is slower is not waited for, and not tried again within `_SLOW_S`."""
+_SLOW_S = 1.0
+_PAUSE_S = 0.001
+
 
 class Party(Protocol):
     """Somebody who is called, one call at a time.
@@ -147,6 +154,7 @@ class Mailbox(Generic[_T]):
         accepted: How many items were posted, without those that were merged.
         dropped: How many items or calls were left out.
         owner: The thread that empties it now, by its ident.
+        threads: Who empties it from the next time on.
     """
 
     __slots__ = (
@@ -161,14 +169,15 @@ class Mailbox(Generic[_T]):
         "_mark",
         "_mergeable",
         "_place",
+        "_slow_until",
         "_spent",
         "_steps",
-        "_threads",
         "_turn",
         "_waiting",
         "accepted",
         "dropped",
         "owner",
+        "threads",
     )
 
     def __init__(
@@ -178,7 +187,7 @@ class Mailbox(Generic[_T]):
         mergeable: Mergeable[_T] | None = None,
     ) -> None:
         self._handle = handle
-        self._threads = threads
+        self.threads = threads
         self._mergeable = mergeable
         self._lock = threading.Lock()  # guards the fields below, and every party's `late`
         self._waiting: list[_T | None] = []  # no deque: that takes 0.7 kB, and most mailboxes hold one item
@@ -193,6 +202,7 @@ class Mailbox(Generic[_T]):
         self._mark = 0  # when so many are handled, it was not behind ...
         self._spent = 0.0  # ... for longer than this, in seconds of its own turns
         self._turn = 0.0
+        self._slow_until = 0.0
         self.accepted = 0
         self.dropped = 0
         self.owner: int | None = None
@@ -206,14 +216,28 @@ class Mailbox(Generic[_T]):
                     self.accepted += 1
             scheduled, self._busy = self._busy, True
         if scheduled:
-            self._threads.watch()
+            self.threads.watch()
         else:
-            self._threads.schedule(self)
+            self.threads.schedule(self)
 
     @property
     def pending(self) -> int:
         """How many items wait."""
         return len(self._waiting) - self._head
+
+    def give_way(self) -> None:
+        """Let the delivery thread catch up with the thread that posts, which can be the faster one by far.
+
+        Takes as long as listeners that are fast need, and once a second 0.02 s when they are slow.
+        """
+        since, before = time.monotonic(), self._handled
+        while self.pending > AHEAD and since >= self._slow_until:
+            time.sleep(_PAUSE_S)
+            now, handled = time.monotonic(), self._handled
+            if now - since >= FAST_S:
+                if handled - before < FAST_ITEMS:
+                    self._slow_until = now + _SLOW_S
+                since, before = now, handled
 
     def _merged(self, item: _T) -> bool:
         """With the lock held: let the item stand for the last one that waits too."""
@@ -362,7 +386,7 @@ class Mailbox(Generic[_T]):
                     return
                 call = late.popleft()
                 deliverer.since = time.monotonic()
-                left_out = self._threads.closing and bool(late) and self._replaces(late[0], call)
+                left_out = self.threads.closing and bool(late) and self._replaces(late[0], call)
                 self.dropped += left_out
             if not left_out:
                 _call(call)

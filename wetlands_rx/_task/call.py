@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wetlands_rx._task.lifecycle import Happening
 from wetlands_rx._wire.frames import Buffer
 
 if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery
+    from wetlands_rx._streams.hot import HotSubject
 
 BUSY_S = 0.02
 """Our locks are held for microseconds: whoever waits this long for one holds it himself, further up his stack."""
@@ -74,6 +75,11 @@ class Runner(Protocol):
     @property
     def delivery(self) -> Delivery:
         """The threads that call listeners."""
+        ...
+
+    @property
+    def events(self) -> HotSubject[Any]:
+        """Where the events of all its tasks go."""
         ...
 
     def start(self, call: Call) -> None:

@@ -624,10 +624,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _post(self, *happenings: Happening) -> None:
         """Take what happened, in this order. From any thread; runs user code only in a mailbox, hence elsewhere."""
-        if self._mailbox is None:
-            for happening in happenings:
-                if type(happening) in _UNOPENED:
-                    self._open_mailbox()  # opening it may run user code
+        if self._mailbox is None and (self._runner.events.observed or not _UNOPENED.isdisjoint(map(type, happenings))):
+            self._open_mailbox()  # opening a value, and telling observers, is for a delivery thread
         waiters = None
         with self._gate:
             mailbox = self._mailbox
@@ -640,6 +638,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         del outputs
         if mailbox is not None:
             mailbox.post(*happenings)
+            if len(happenings) > 1:  # a batch of updates, on a reader thread
+                mailbox.give_way()
         elif waiters is not None:
             for waiter in waiters:
                 waiter()
@@ -658,17 +658,27 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
                 return []  # late news
             subject, future = self._subject, self._future
         del outputs
-        if not ended:
-            if subject is None or (isinstance(happening, Dispatched) and before is RUNNING):
-                return []
-            kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
-            output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
-            return subject.emit(self._event(kind, output), number)
+        if ended:
+            return self._last_steps(subject, future)
+        if isinstance(happening, Dispatched) and before is RUNNING:
+            return []
+        hot = self._runner.events
+        if subject is None and not hot.observed:
+            return []
+        kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
+        output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
+        event = self._event(kind, output)
+        hot.emit(event)
+        return subject.emit(event, number) if subject is not None else []
+
+    def _last_steps(self, subject: TerminalSubject[TaskEvent[T]] | None, future: TaskFuture[T] | None) -> list[Step]:
+        event = self._terminal_event()
+        self._runner.events.emit(event)
         steps: list[Step] = []
         if future is not None:
             steps.append((None, lambda: self._resolve(future)))
         if subject is not None:
-            steps.extend(subject.finish(self._terminal_event()))
+            steps.extend(subject.finish(event))
         steps.append((None, self._settle_now))
         return steps
 

@@ -11,12 +11,14 @@ import pytest
 from tests.unit.worker.fakes import FakeProcess
 from wetlands_rx._task.call import Call
 from wetlands_rx._task.lifecycle import Dispatched, Happening
+from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import join
 from wetlands_rx._wire.messages import Configure, Exit, Finished, Logged, Updated
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
+from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
 
@@ -27,6 +29,8 @@ class Owner:
     def __init__(self) -> None:
         self.story: list[Any] = []
         self.told = threading.Condition()
+        self.delivery = ManualDelivery()
+        self.streams = Streams("env")
 
     def tell(self, what: Any) -> None:
         with self.told:
@@ -311,6 +315,7 @@ def test_the_stream_of_messages_completes_after_an_exit_and_errors_after_a_crash
         ready.ask_exit()
     process.die()
     owner.wait_for(("lost", []))
+    owner.delivery.run()
     if asked:
         assert seen == ["completed"]
     else:
