@@ -12,6 +12,7 @@ descriptions time goes to the right, `|` is the end and `#` an error.
 
 from __future__ import annotations
 
+from wetlands_rx._operators.clock import library_scheduler
 from wetlands_rx._operators.delivery import Place, asyncio_loop, deliver_on, thread, tk
 from wetlands_rx._operators.flow import buffer_bounded, conflate, serialize, timeout_total
 from wetlands_rx._operators.paced import from_items
@@ -34,6 +35,7 @@ __all__ = [
     "fallback_to",
     "from_items",
     "hedge",
+    "library_scheduler",
     "map_in",
     "merge_map",
     "outputs",

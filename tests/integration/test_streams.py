@@ -180,8 +180,12 @@ def test_one_subscription_for_each_launch(here: ExternalEnvironment, functions: 
 
 def test_an_observer_that_never_returns_delays_nobody(here: ExternalEnvironment, functions: Path) -> None:
     released = threading.Event()
+
+    def never_returns(_item: object) -> None:
+        released.wait(SOON)
+
     for stream in (here.events, here.messages, here.workers):
-        stream.subscribe(lambda _item: released.wait(SOON) and None)
+        stream.subscribe(never_returns)
     here.launch(max_workers=2)
     events = hear(here.events)
     assert list(here.map(functions, "double", range(100))) == [2 * n for n in range(100)]

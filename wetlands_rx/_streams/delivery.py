@@ -105,6 +105,10 @@ class Delivery:
         if not self._threads:
             self._call_soon(self._ensure_thread)
 
+    def call_later(self, delay: float, function: Callable[[], None]) -> None:
+        """Call a quick function after `delay` seconds, on the clock's thread."""
+        self._call_later(delay, function)
+
     def wait(self, happened: Callable[[float | None], bool], timeout: float | None) -> bool:
         """Block the calling thread until something that is told by delivery has happened.
 
