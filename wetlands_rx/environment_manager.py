@@ -129,10 +129,9 @@ class EnvironmentManager:
             IncompatibilityException: a dependency is for other platforms only.
             ProvisioningError: anything else, such as a root folder that cannot be written.
         """
-        from wetlands_rx._provision.names import check_name
         from wetlands_rx._provision.provision import provision
 
-        check_name(name)
+        _check_name(name)
         recipe = _parsed(name, dependencies, additional_install_commands)
         store = self._store()
         known = self._known(name)
