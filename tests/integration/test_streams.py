@@ -218,3 +218,14 @@ def test_a_manager_shows_what_happens_in_all_its_environments(
         assert kinds(events, task) == [STARTED, COMPLETION]
     assert {event.worker.environment for event in lives} == {"one", "two"}
     assert {message.worker.environment for message in messages} == {"one", "two"}
+
+
+def test_the_environment_of_this_process_shows_the_same(manager: EnvironmentManager, functions: Path) -> None:
+    env = manager.main_environment
+    events, all_events, lives = hear(env.events), hear(manager.events), hear(env.workers)
+    task = env.submit(functions, "report", (2,)).wait_for()
+    manager.exit()
+    for heard in (events, all_events):
+        assert kinds(heard, task) == [STARTED, UPDATE, UPDATE, UPDATE, COMPLETION]
+        assert heard.ends == [None]
+    assert [event.type for event in lives] == [WorkerEventType.STARTED, WorkerEventType.READY, WorkerEventType.EXITED]

@@ -45,7 +45,6 @@ from wetlands_rx._task.lifecycle import (
     TaskStatus,
     next_status,
 )
-from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Updated
 from wetlands_rx.exceptions import ExecutionException, InvalidStateError, WorkerDiedError
 
@@ -171,13 +170,14 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     __iter__ = None
     __contains__ = None
 
-    def __init__(self, runner: Runner, target: str, encode: Callable[[int], list[Buffer]]) -> None:
+    def __init__(self, runner: Runner, target: str, payload: Callable[[int], object]) -> None:
         """Made by environments.
 
         Args:
             runner: Who runs it.
             target: What is called, `"segment.py:segment"`.
-            encode: Builds the frame for this task's number; whatever it raises comes out here.
+            payload: Builds what the runner needs to run it, for this task's number, such as the frame for a worker;
+                whatever it raises comes out here.
         """
         # Observable.__init__ would make a lock per task; `lock` below makes it when an operator asks.
         number = next_number()
@@ -187,7 +187,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._status = PENDING
         self._started = False
         self._settled = self._untold = False
-        self._call: Call | None = Call(number, encode(number), target, self._post)
+        self._call: Call | None = Call(number, payload(number), target, self._post)
         self._result: T | None = None
         self._failure: ExecutionException | None = None
         self._message: str | None = None
@@ -632,13 +632,13 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             outputs = self._outputs  # a value that is replaced is let go after the gate: that may run user code
             if mailbox is None:
                 for happening in happenings:
-                    if self._apply(happening):
+                    if self._call is not None and self._apply(happening):  # None: late news
                         self._settled = True
                         waiters, self._waiters = self._waiters, None
         del outputs
         if mailbox is not None:
             mailbox.post(*happenings)
-            if len(happenings) > 1:  # a batch of updates, on a reader thread
+            if type(happenings[-1]) is Updated:  # then this is a reader thread, or the function's own
                 mailbox.give_way()
         elif waiters is not None:
             for waiter in waiters:

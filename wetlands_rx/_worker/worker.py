@@ -132,7 +132,7 @@ class Worker:
             self._held[number] = call
             self._handing.add(number)
         call.post(Dispatched(self.info))
-        handover = self._handed(number, sent=self.connection.send(call.parts))
+        handover = self._handed(number, sent=self.connection.send(call.payload))
         if call.cancel_requested and handover is Handover.TAKEN:
             self.insist_on_cancel(call)
         return handover

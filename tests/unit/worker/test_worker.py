@@ -328,4 +328,4 @@ def test_the_frame_of_a_call_is_sent_as_it_was_made(owner: Owner, process: FakeP
     ready.run(call)
     heard = process.hear_call()
     assert heard.packed.load() == ((b"x" * 1000,), {})
-    assert len(join(call.parts)) > 1000
+    assert len(join(call.payload)) > 1000
