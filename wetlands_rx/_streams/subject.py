@@ -54,6 +54,10 @@ class Listener(Generic[_T]):
         """The name of its callable."""
         return f"the listener {described(self._on_next)}"
 
+    def calls(self, on_next: Callable[[_T], Any]) -> bool:
+        """True when it hands events to this callable, by `==`."""
+        return bool(self._on_next == on_next)
+
     def next(self, event: _T) -> None:
         """Hand an event over."""
         if self.active:
@@ -227,6 +231,11 @@ class TerminalSubject(Generic[_T]):
         listener.active = False
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def listener_of(self, on_next: Callable[[_T], Any]) -> Listener[_T] | None:
+        """The listener that calls `on_next`; the last one of several, None when there is none."""
+        # Without the lock: `==` may be the user's code.
+        return next((listener for listener in reversed(self._listeners) if listener.calls(on_next)), None)
 
     def emit(self, event: _T, number: int) -> list[Step]:
         """The calls that send an event to those who subscribed before it was accepted under this number."""

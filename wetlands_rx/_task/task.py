@@ -146,7 +146,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         "_failure",
         "_finished_at",
         "_future",
-        "_listeners",
         "_mailbox",
         "_maximum",
         "_message",
@@ -201,7 +200,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._subject: TerminalSubject[TaskEvent[T]] | None = None
         self._future: TaskFuture[T] | None = None
         self._operator_lock: threading.RLock | None = None
-        self._listeners: list[tuple[Callable[[TaskEvent[T]], Any], Listener[TaskEvent[T]]]] | None = None
 
     # --- Read-only state ---
 
@@ -440,7 +438,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         """
         if not callable(callback):
             raise TypeError(f"a listener must be callable, and {callback!r} is not")
-        self._listen(callback)
+        self._subscribed(callback, None)
         return self
 
     def remove_listener(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
@@ -451,27 +449,12 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         Raises:
             ValueError: it is not registered.
         """
-        with self._gate:
-            registered = tuple(self._listeners or ())
-        # Compared without the gate: `==` may be the user's code.
-        found = next((entry for entry in reversed(registered) if entry[0] == callback), None)
-        listener = None if found is None else found[1]
-        with self._gate:
-            kept = [entry for entry in self._listeners or () if entry is not found]
-            dropped, self._listeners = self._listeners, kept
-        del dropped
-        if listener is None and not self._status.is_finished():
+        subject = self._subject
+        listener = subject.listener_of(callback) if subject is not None else None
+        if listener is not None and subject is not None:
+            subject.remove(listener)
+        elif not self._status.is_finished():
             raise ValueError(f"{callback!r} does not listen to {self!r}")
-        if listener is not None and self._subject is not None:
-            self._subject.remove(listener)
-
-    def _listen(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
-        listener = self._subscribed(callback, None)
-        with self._gate:
-            if listener.active and not self._settled:
-                if self._listeners is None:
-                    self._listeners = []
-                self._listeners.append((callback, listener))
 
     def _subscribed(
         self, on_next: Callable[[TaskEvent[T]], Any], on_end: Callable[[Exception | None], Any] | None
@@ -687,8 +670,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         with self._gate:
             self._settled = True
             waiters, self._waiters = self._waiters, None
-            listeners, self._listeners = self._listeners, None
-        del listeners  # not under the gate: that may run user code
         for waiter in waiters or ():
             waiter()
 

@@ -21,7 +21,7 @@ class Ran:
     def __init__(self, function: Callable[..., Any], *args: Any, canceled: bool = False, **kwargs: Any) -> None:
         self.news: list[Happening] = []
         self.logged: list[Logged] = []
-        call = Call(7, LocalFunction(function, args, kwargs), "test.py:function", self.news.append)
+        call = Call(7, LocalFunction(function, args, kwargs), "test.py:function", lambda *news: self.news.extend(news))
         call.cancel_requested = canceled
         self.line = LocalLine(call, lambda _, record: self.logged.append(record))
         self.answer = run_call(call, self.line, LocalModules())
@@ -81,7 +81,7 @@ def test_a_handle_and_a_cut_line_are_mute() -> None:
         speak(task)
 
     cut = Ran(lambda: None)
-    call = Call(8, LocalFunction(cut_and_speak, (), {}), "test.py:function", cut.news.append)
+    call = Call(8, LocalFunction(cut_and_speak, (), {}), "test.py:function", lambda *news: cut.news.extend(news))
     run_call(call, cut.line, LocalModules())
     assert ran.news == cut.news == []
     assert ran.logged == cut.logged == []
@@ -113,7 +113,7 @@ def test_a_cancel_that_was_acknowledged_is_the_answer_however_the_function_ends(
 
 
 def test_a_function_that_is_not_there_is_told_as_a_worker_tells_it() -> None:
-    call = Call(7, FunctionOfFile(__file__, "echo_tasks", (), {}), "target", lambda _: None)
+    call = Call(7, FunctionOfFile(__file__, "echo_tasks", (), {}), "target", lambda *_: None)
     answer = run_call(call, LocalLine(call, lambda _, __: None), LocalModules())
     assert isinstance(answer, Raised)
     assert answer.error == "test_local_calls.py has no function 'echo_tasks'. Did you mean 'echo_task'?"
