@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from wetlands_rx._streams.mailbox import Mailbox, Step, Threads
-from wetlands_rx._streams.subject import Listener, Tell, observer_ends
+from wetlands_rx._streams.subject import Ended, Listener, observer_ends
 
 _T = TypeVar("_T")
-
-
-class _End:
-    """Posted after the last item of a life."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
 
 
 class HotSubject(Observable[_T], Generic[_T]):
@@ -52,7 +44,7 @@ class HotSubject(Observable[_T], Generic[_T]):
         self._lives = lives
         self._guard = threading.Lock()  # guards the fields below
         self._listeners: tuple[Listener[_T], ...] = ()
-        self._mailbox: Mailbox[_T | _End] | None = None
+        self._mailbox: Mailbox[_T | Ended] | None = None
         self._ended = False
         self._error: Exception | None = None
 
@@ -63,7 +55,7 @@ class HotSubject(Observable[_T], Generic[_T]):
 
     def open(self, threads: Threads) -> None:
         """Say who calls the observers from now on."""
-        made: Mailbox[_T | _End] = Mailbox(self._steps, threads, self if self._may_drop is not None else None)
+        made: Mailbox[_T | Ended] = Mailbox(self._steps, threads, self if self._may_drop is not None else None)
         with self._guard:
             if self._mailbox is None:
                 self._mailbox = made
@@ -88,15 +80,15 @@ class HotSubject(Observable[_T], Generic[_T]):
             self._ended, self._error = not self._lives, error
             mailbox = self._mailbox if self._listeners else None
         if mailbox is not None:
-            mailbox.post(_End(error))
+            mailbox.post(Ended(error))
 
-    def _steps(self, item: _T | _End, number: int) -> list[Step]:
+    def _steps(self, item: _T | Ended, number: int) -> list[Step]:
         audience = [listener for listener in self._listeners if listener.since <= number]
-        if not isinstance(item, _End):
-            return [(listener, Tell(listener, item)) for listener in audience]
+        if not isinstance(item, Ended):
+            return [(listener, item) for listener in audience]
         with self._guard:  # those who came after the end wait for the next life
             self._listeners = tuple(listener for listener in self._listeners if listener not in audience)
-        return [(listener, partial(listener.end, item.error)) for listener in audience]
+        return [(listener, item) for listener in audience]
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None
@@ -118,13 +110,13 @@ class HotSubject(Observable[_T], Generic[_T]):
 
     # --- what its mailbox may leave out
 
-    def merged(self, older: _T | _End, newer: _T | _End) -> _T | _End | None:
+    def merged(self, older: _T | Ended, newer: _T | Ended) -> _T | Ended | None:
         """The newer one, when both may be dropped."""
         return newer if self._droppable(older) and self._droppable(newer) else None
 
-    def replaceable(self, call: Callable[[], object]) -> bool:
-        """True for a call that tells an item which may be dropped."""
-        return isinstance(call, Tell) and self._droppable(cast("Tell[_T]", call).event)
+    def replaceable(self, heard: _T | Ended) -> bool:
+        """True for an item that may be dropped."""
+        return self._droppable(heard)
 
-    def _droppable(self, item: _T | _End) -> bool:
-        return self._may_drop is not None and not isinstance(item, _End) and self._may_drop(item)
+    def _droppable(self, item: _T | Ended) -> bool:
+        return self._may_drop is not None and not isinstance(item, Ended) and self._may_drop(item)

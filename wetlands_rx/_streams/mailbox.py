@@ -28,21 +28,25 @@ _PAUSE_S = 0.001
 
 
 class Party(Protocol):
-    """Somebody who is called, one call at a time.
+    """Somebody who is told things, one at a time.
 
     Attributes:
-        late: What is kept for a party that has not come back from a call; None for all others. Set by the mailbox.
+        late: What is kept for a party that has not come back; None for all others. Set by the mailbox.
     """
 
-    late: deque[Callable[[], object]] | None
+    late: deque[Any] | None
+
+    def hear(self, item: Any) -> None:
+        """Take something; this is where the user's code runs."""
+        ...
 
     def described(self) -> str:
         """Its name for the log; never raises."""
         ...
 
 
-Step = tuple[Party | None, Callable[[], object]]
-"""A call into the user's code, and whose call it is; None for a party that is called only once."""
+Step = tuple[Party, Any] | tuple[None, Callable[[], object]]
+"""A call into the user's code: who is to hear what; or a function, for a party that is called only once."""
 
 
 class Work(Protocol):
@@ -104,8 +108,8 @@ class Mergeable(Protocol[_T]):
         """One item that stands for both; None when none of them may be left out."""
         ...
 
-    def replaceable(self, call: Callable[[], object]) -> bool:
-        """True for a call that may be left out when a newer one of its kind comes."""
+    def replaceable(self, heard: Any) -> bool:
+        """True for what a party need not hear when there is something newer of its kind."""
         ...
 
 
@@ -261,7 +265,7 @@ class Mailbox(Generic[_T]):
         last = self._handled + TURN_ITEMS
         while True:
             # The user's objects are let go of outside the lock: their finalizers may post.
-            call = _kept = taken = None
+            what = _kept = taken = None
             with lock:
                 if self._holder is not deliverer:
                     break
@@ -275,28 +279,33 @@ class Mailbox(Generic[_T]):
                 else:
                     taken = self._take()
             if taken is not None:
-                try:
-                    self._steps = steps = self._handle(*taken)
-                except BaseException:  # noqa: BLE001 - opening a value runs the user's code
-                    report("a delivery failed")
-                    self._steps = steps = ()
-                self._place = place = 0
+                self._steps = steps = self._opened(*taken)
+                place, self._place = 0, 1
                 if not steps:
                     deliverer.since = monotonic()
                     continue
-                self._place = 1
-            party, call = steps[place]
-            if party is not None and ((party.late is not None and self._keep(party, call)) or deliverer.mute):
+            party, what = steps[place]
+            if party is not None and ((party.late is not None and self._keep(party, what)) or deliverer.mute):
                 continue
             deliverer.since = monotonic()  # first, then who, then that: overtaking looks in the other order
             self._called = party
             self._calling = True
             try:
-                call()
+                if party is not None:
+                    party.hear(what)
+                else:
+                    what()
             except BaseException:  # noqa: BLE001 - the user's code: even SystemExit must not end this thread
                 report("a delivery failed")
         self._catch_up(deliverer, party)
         return False
+
+    def _opened(self, item: _T, number: int) -> Sequence[Step]:
+        try:
+            return self._handle(item, number)
+        except BaseException:  # noqa: BLE001 - opening a value runs the user's code
+            report("a delivery failed")
+            return ()
 
     def _take(self) -> tuple[_T, int]:
         """With the lock held: the next item, and its number."""
@@ -355,41 +364,41 @@ class Mailbox(Generic[_T]):
         self._spent += time.monotonic() - self._turn
         return done
 
-    def _keep(self, party: Party, call: Callable[[], object]) -> bool:
-        """Keep a call for a party that has not come back; False when it has."""
+    def _keep(self, party: Party, what: Any) -> bool:
+        """Keep something for a party that has not come back; False when it has."""
         replaced = None
         with self._lock:
             late = party.late
             if late is None:
                 return False
-            if len(late) >= MOST_WAITING and self._replaces(call, late[-1]):
-                replaced, late[-1] = late[-1], call
+            if len(late) >= MOST_WAITING and self._replaces(what, late[-1]):
+                replaced, late[-1] = late[-1], what
                 self.dropped += 1
             else:
-                late.append(call)
+                late.append(what)
         del replaced  # not with the lock held
         return True
 
-    def _replaces(self, newer: Callable[[], object], older: Callable[[], object]) -> bool:
+    def _replaces(self, newer: Any, older: Any) -> bool:
         mergeable = self._mergeable
         return mergeable is not None and mergeable.replaceable(older) and mergeable.replaceable(newer)
 
     def _catch_up(self, deliverer: Deliverer, party: Party | None) -> None:
         """Back from a call that was overtaken: tell the party what it missed."""
-        call = None
+        what = None
         while party is not None:
-            call = None  # as in `drain`
+            what = None  # as in `drain`
             with self._lock:
                 late = party.late
                 if not late:
                     party.late = None
                     return
-                call = late.popleft()
+                what = late.popleft()
                 deliverer.since = time.monotonic()
-                left_out = self.threads.closing and bool(late) and self._replaces(late[0], call)
+                left_out = self.threads.closing and bool(late) and self._replaces(late[0], what)
                 self.dropped += left_out
             if not left_out:
-                _call(call)
+                _call(partial(party.hear, what))
 
 
 def _call(call: Callable[[], object]) -> None:

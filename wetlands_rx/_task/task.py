@@ -28,7 +28,7 @@ from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.bridges import AsyncEvents, waker
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.mailbox import Mailbox, Step
-from wetlands_rx._streams.subject import Listener, Tell, TerminalSubject, observer_ends
+from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
 from wetlands_rx._task.call import BUSY_S, Call, Runner, WorkerInfo, id_base, next_number
 from wetlands_rx._task.failures import TaskError, category, failure_of, opened
@@ -462,7 +462,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         subject, mailbox = self._observe()
         listener = Listener(on_next, on_end, self, mailbox.accepted if mailbox is not None else 0)
         if not subject.add(listener):
-            subject.replay().subscribe(listener.next, on_completed=lambda: listener.end(None))
+            subject.replay().subscribe(listener.hear, on_completed=lambda: listener.end(None))
             listener.active = False
         return listener
 
@@ -771,11 +771,8 @@ class _Flood:
             older.maximum if newer.maximum is None else newer.maximum,
         )
 
-    def replaceable(self, call: Callable[[], object]) -> bool:
-        if not isinstance(call, Tell):
-            return False
-        event = cast("Tell[object]", call).event
-        return isinstance(event, TaskEvent) and event.type is TaskEventType.UPDATE and event.output is None
+    def replaceable(self, heard: Any) -> bool:
+        return isinstance(heard, TaskEvent) and heard.type is TaskEventType.UPDATE and heard.output is None
 
 
 FLOOD = _Flood()
