@@ -18,7 +18,7 @@ from wetlands_rx._operators.flow import buffer_bounded, conflate, serialize, tim
 from wetlands_rx._operators.paced import from_items
 from wetlands_rx._operators.qt_place import qt
 from wetlands_rx._operators.resilience import Run, fallback_to, hedge, retry_on_worker_death, retry_task, run_in
-from wetlands_rx._operators.views import failures, outputs, progress, results, terminal, updates
+from wetlands_rx._operators.views import failures, iterate, outputs, progress, results, terminal, updates
 from wetlands_rx._operators.windowed import concat_map_eager, merge_map
 from wetlands_rx._operators.work import exhaust_map_in, map_in, switch_map_in
 
@@ -35,6 +35,7 @@ __all__ = [
     "fallback_to",
     "from_items",
     "hedge",
+    "iterate",
     "library_scheduler",
     "map_in",
     "merge_map",
