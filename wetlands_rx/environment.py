@@ -6,25 +6,41 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 from weakref import ref
+
+from reactivex import Observable
 
 from wetlands_rx._pool.mapping import MapIterator
 from wetlands_rx._task.call import Runner
+from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import Buffer
 from wetlands_rx.exceptions import SerializationError
-from wetlands_rx.task import Task, TaskList
+from wetlands_rx.task import Task, TaskEvent, TaskList
 
 if TYPE_CHECKING:
+    import logging
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Environment", "RemoteModule"]
+__all__ = ["Environment", "RemoteModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
 
 T = TypeVar("T")
 PathLike = str | Path
+
+
+class Callee(NamedTuple):
+    """A function that is to run in an environment.
+
+    Attributes:
+        target: What it is called in reports, `"segment.py:segment"`.
+        payload: Builds what the runner needs, from a task's number, the arguments and the keyword arguments.
+    """
+
+    target: str
+    payload: Callable[[int, tuple[Any, ...], dict[str, Any]], object]
 
 
 class Environment(ABC):
@@ -35,6 +51,7 @@ class Environment(ABC):
     """
 
     name: str
+    _streams: Streams
 
     # --- What a kind of environment provides
 
@@ -49,6 +66,26 @@ class Environment(ABC):
     @abstractmethod
     def exit(self) -> None:
         """Stop all that runs and end the workers; without effect when there are none."""
+
+    def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
+        """What `submit` is to run; raises when there is no such file, or the function has no name."""
+        path, name = _target(module_path, function)
+        return Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
+
+    def _function_payload(
+        self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> object:
+        """What the runner needs to run a function of a file: a frame for a worker process."""
+        try:
+            return codec.encode_call(number, path, name, args, kwargs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # pickling runs the user's code
+            raise _not_sendable(f"{os.path.basename(path)}:{name}", args, kwargs, error) from error
+
+    def _script_payload(self, path: str, args: Sequence[str], run_name: str, number: int) -> object:
+        """What the runner needs to run a script: a frame for a worker process."""
+        return codec.encode_script(number, path, args, run_name)
 
     # --- Tasks
 
@@ -103,8 +140,8 @@ class Environment(ABC):
             FileNotFoundError: there is no such file.
             SerializationError: an argument cannot be pickled; the text names it.
         """
-        path, name = _target(module_path, function)
-        return self._submit(path, name, _checked_args(args), _checked_kwargs(kwargs), start)
+        callee = self._callee(module_path, function)
+        return self._submit(callee, _checked_args(args), _checked_kwargs(kwargs), start)
 
     def submit_script(
         self,
@@ -128,12 +165,8 @@ class Environment(ABC):
         """
         path = _existing(script_path)
         arguments = [str(argument) for argument in args]
-        task: Task[None] = Task(
-            self._runner(),
-            os.path.basename(path),
-            lambda number: codec.encode_script(number, path, arguments, run_name),
-        )
-        return self._begun(task, start)
+        payload = partial(self._script_payload, path, arguments, run_name)
+        return self._begun(Task[None](self._runner(), os.path.basename(path), payload), start)
 
     def map(
         self,
@@ -172,15 +205,43 @@ class Environment(ABC):
             NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`; the tasks that
                 were started before are canceled.
         """
-        path, name = _target(module_path, function)
+        callee = self._callee(module_path, function)
         tasks: TaskList[Any] = TaskList()
         try:
             for item in iterable:
-                tasks.append(self._submit(path, name, (item,), {}, True))
+                tasks.append(self._submit(callee, (item,), {}, True))
         except BaseException:
             tasks.cancel()
             raise
         return tasks
+
+    # --- Streams
+
+    @property
+    def messages(self) -> Observable[WorkerMessage]:
+        """The messages of all workers as they come out of their pipes; ordered for each worker.
+
+        This stream and the next three are hot: who subscribes hears what happens from now on, in this launch or in the
+        next one, until `exit()`, which completes them. They cost nothing while nobody subscribes. Observers are called
+        on a delivery thread, one at a time for each stream. When one is so slow that more than 65,536 items wait for
+        it, the newest update takes the place of the one before it; nothing else is left out.
+        """
+        return self._streams.messages.as_observable()
+
+    @property
+    def events(self) -> Observable[TaskEvent[Any]]:
+        """The events of all tasks; ordered for each task."""
+        return self._streams.events.as_observable()
+
+    @property
+    def workers(self) -> Observable[WorkerEvent]:
+        """The lives of all workers: started, ready, lost, exited."""
+        return self._streams.workers.as_observable()
+
+    @property
+    def logs(self) -> Observable[logging.LogRecord]:
+        """The log records of this environment, whatever the level of the logger: what functions log and print, too."""
+        return self._streams.logs.as_observable()
 
     # --- Blocking calls
 
@@ -222,18 +283,9 @@ class Environment(ABC):
             task.cancel()  # the caller was interrupted: nobody waits for it any more
             raise
 
-    def _submit(self, path: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], start: bool) -> Task[Any]:
-        target = f"{os.path.basename(path)}:{name}"
-
-        def encode(number: int) -> list[Buffer]:
-            try:
-                return codec.encode_call(number, path, name, args, kwargs)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # pickling runs the user's code
-                raise _not_sendable(target, args, kwargs, error) from error
-
-        return self._begun(Task[Any](self._runner(), target, encode), start)
+    def _submit(self, callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], start: bool) -> Task[Any]:
+        task = Task[Any](self._runner(), callee.target, lambda number: callee.payload(number, args, kwargs))
+        return self._begun(task, start)
 
     def _begun(self, task: Task[T], start: bool) -> Task[T]:
         if start:

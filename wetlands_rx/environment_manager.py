@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from wetlands_rx.exceptions import ProvisioningError, RecipeError
 from wetlands_rx.logger import LogContext, log
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from reactivex import Observable
+
     from wetlands_rx._provision.prefix import Prefix
     from wetlands_rx._provision.recipe import Recipe
     from wetlands_rx._provision.store import Store
     from wetlands_rx._provision.uv import Uv
+    from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerMessage
     from wetlands_rx._worker.process_logger import ProcessLogger
+    from wetlands_rx.environment import Environment
     from wetlands_rx.external_environment import Commands, ExternalEnvironment
+    from wetlands_rx.internal_environment import InternalEnvironment
+    from wetlands_rx.task import TaskEvent
 
 __all__ = ["EnvironmentManager", "InstalledPackage"]
 
+_MAIN = "wetlands_main"
 _MANAGERS = ("auto", "uv", "rattler", "pixi", "micromamba")
 
 
@@ -57,7 +64,8 @@ class EnvironmentManager:
         ValueError: `manager` is none of those.
 
     Attributes:
-        environments: The environments that this manager has created or loaded, by name.
+        environments: The environments that this manager has created or loaded, by name; `"wetlands_main"` is
+            among them once `main_environment` was used.
     """
 
     def __init__(
@@ -77,8 +85,17 @@ class EnvironmentManager:
         self.debug = debug
         self.manager = manager
         self.log_file_path = None if log_file_path is None else self.wetlands_instance_path / log_file_path
-        self.environments: dict[str, ExternalEnvironment] = {}
+        self.environments: dict[str, Environment] = {}
         self._proxies: dict[str, str] = {}
+
+    @property
+    def main_environment(self) -> InternalEnvironment:
+        """The environment that runs this program: the same tasks, on threads of this process, without a launch."""
+        from wetlands_rx.internal_environment import InternalEnvironment
+
+        made = InternalEnvironment(_MAIN, streams=self._streams_of(_MAIN))
+        # One step, so that two threads get the same object; nobody else may take the name.
+        return cast("InternalEnvironment", self.environments.setdefault(_MAIN, made))
 
     # --- Make and find
 
@@ -117,13 +134,12 @@ class EnvironmentManager:
             IncompatibilityException: a dependency is for other platforms only.
             ProvisioningError: anything else, such as a root folder that cannot be written.
         """
-        from wetlands_rx._provision.names import check_name
         from wetlands_rx._provision.provision import provision
 
-        check_name(name)
+        _check_name(name)
         recipe = _parsed(name, dependencies, additional_install_commands)
         store = self._store()
-        known = self.environments.get(name)
+        known = self._known(name)
         if known is not None and not store.owns(known.path):
             raise ProvisioningError(
                 name, f"this name is taken by {known.path}, which was loaded", hint="choose another"
@@ -156,16 +172,15 @@ class EnvironmentManager:
                 taken by another one.
         """
         from wetlands_rx._provision.existing import Existing
-        from wetlands_rx._provision.names import check_name
 
-        check_name(name)
+        _check_name(name)
         if environment_path is None:
-            known = self.environments.get(name)
+            known = self._known(name)
             if known is not None and not self._store().owns(known.path):
                 return known
             return self._registered(name, self._made_before(name))
         prefix = Existing().verify(name, Path(environment_path))
-        known = self.environments.get(name)
+        known = self._known(name)
         if known is not None and known.prefix.python != prefix.python:
             raise ProvisioningError(name, f"this name is taken by {known.prefix.python}", hint="choose another")
         return self._registered(name, prefix)
@@ -189,11 +204,9 @@ class EnvironmentManager:
         Raises:
             ProvisioningError: there is none of this name, or it cannot be deleted.
         """
-        from wetlands_rx._provision.names import check_name
-
-        check_name(name)
+        _check_name(name)
         store = self._store()
-        known = self.environments.pop(name, None)
+        known = cast("ExternalEnvironment | None", self.environments.pop(name, None))
         if known is not None:
             known.exit()
             if not store.owns(known.path):
@@ -263,7 +276,7 @@ class EnvironmentManager:
         Raises:
             KeyError: there is none.
         """
-        for environment in list(self.environments.values()):
+        for environment in filter(None, map(self._known, list(self.environments))):
             try:
                 return environment.get_process_logger(process)
             except KeyError:
@@ -304,11 +317,34 @@ class EnvironmentManager:
             raise ValueError(f"{unknown[0]!r} is no kind of proxy; give URLs by 'http' and 'https'")
         self._proxies = dict(proxies)
 
+    # --- Streams
+
+    @property
+    def messages(self) -> Observable[WorkerMessage]:
+        """The messages of the workers of all environments. As `Environment.messages`; completes at `exit()`."""
+        return self._streams.messages.as_observable()
+
+    @property
+    def events(self) -> Observable[TaskEvent[Any]]:
+        """The events of the tasks of all environments. As `Environment.events`; completes at `exit()`."""
+        return self._streams.events.as_observable()
+
+    @property
+    def workers(self) -> Observable[WorkerEvent]:
+        """The lives of the workers of all environments. As `Environment.workers`; completes at `exit()`."""
+        return self._streams.workers.as_observable()
+
+    @property
+    def logs(self) -> Observable[logging.LogRecord]:
+        """The log records of all environments. As `Environment.logs`; completes at `exit()`."""
+        return self._streams.logs.as_observable()
+
     # --- End
 
     def exit(self) -> None:
         """End the workers of all environments. They stay on disk and may be launched again."""
         with ExitStack() as stack:  # each has its turn, even when one before it fails
+            stack.callback(self._end_streams)
             for environment in list(self.environments.values()):
                 stack.callback(environment.exit)
 
@@ -330,6 +366,32 @@ class EnvironmentManager:
         return f"<EnvironmentManager {self.wetlands_instance_path}: {names}>"
 
     # --- Inside
+
+    @property
+    def _streams(self) -> Streams:
+        from wetlands_rx._task.streams import Streams  # with it comes reactivex
+
+        # One step, so that two threads get the same object.
+        streams: Streams = vars(self).setdefault("_own_streams", Streams("the manager"))
+        return streams
+
+    def _streams_of(self, name: str) -> Streams:
+        from wetlands_rx._task.streams import Streams
+
+        return Streams(f"environment {name}", parent=self._streams)
+
+    def _end_streams(self) -> None:
+        if "_own_streams" not in vars(self) or not self._streams.observed:
+            return
+        from wetlands_rx._worker import runtime
+
+        streams = self._streams
+        shared = runtime.acquire()
+        try:
+            streams.open(shared.delivery)
+            streams.end()
+        finally:
+            runtime.release()
 
     def _store(self) -> Store:
         from wetlands_rx._provision.store import Store
@@ -362,11 +424,16 @@ class EnvironmentManager:
 
         self._retire(name, prefix)
         # One step, so that two threads get the same object.
-        return self.environments.setdefault(name, ExternalEnvironment(name, prefix))
+        made = ExternalEnvironment(name, prefix, streams=self._streams_of(name))
+        return cast("ExternalEnvironment", self.environments.setdefault(name, made))
+
+    def _known(self, name: str) -> ExternalEnvironment | None:
+        """The environment of this name that was created or loaded."""
+        return None if name == _MAIN else cast("ExternalEnvironment | None", self.environments.get(name))
 
     def _retire(self, name: str, new: Prefix) -> None:
         """Let go of an environment when its name means another one now."""
-        known = self.environments.get(name)
+        known = self._known(name)
         if known is not None and known.prefix != new:
             self.environments.pop(name, None)
             known.exit()
@@ -375,6 +442,14 @@ class EnvironmentManager:
         log(logging.INFO, message, LogContext(log_source="environment", env_name=name, stage=stage))
         if self.log_file_path is not None:
             _append(self.log_file_path, f"{name} {stage}: {message}")
+
+
+def _check_name(name: str) -> None:
+    from wetlands_rx._provision.names import check_name
+
+    check_name(name)
+    if name == _MAIN:
+        raise RecipeError(name, "this name belongs to the environment of this program", hint="choose another")
 
 
 def _parsed(name: str, dependencies: Mapping[str, Any] | None, commands: object) -> Recipe:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from wetlands_rx._provision.activation import activated_environment, platform_commands
 from wetlands_rx._provision.prefix import Prefix
 from wetlands_rx._task.call import Runner
+from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
 from wetlands_rx.environment import Environment
 from wetlands_rx.exceptions import NotLaunchedError
@@ -76,6 +77,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         name: Its name.
         prefix: Where it is.
         on_exit: Called at the end of each `exit()`.
+        streams: Where what happens is shown; its own by default.
     """
 
     def __init__(
@@ -84,10 +86,12 @@ class ExternalEnvironment(Environment, runtime.Closable):
         prefix: Prefix,
         *,
         on_exit: Callable[[ExternalEnvironment], None] | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self.name = name
         self.prefix = prefix
         self._on_exit = on_exit
+        self._streams = streams if streams is not None else Streams(f"environment {name}")
         self._lock = threading.RLock()  # guards the fields below; a signal handler may call us between any two lines
         self._pool: Pool | None = None
         self._turn: _Turn | None = None
@@ -191,7 +195,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
             return WorkerProcess(self.prefix.python, variables[index], shared.supervisor, on_line)
 
         try:
-            pool = Pool(self.name, start_process, shared)
+            pool = Pool(self.name, start_process, shared, self._streams)
             with self._lock:
                 turn.pool = pool
                 unwanted = turn.unwanted
@@ -263,6 +267,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
                 self._cancel_unstarted()
                 pool.close()
             finally:
+                self._streams.end()
                 runtime.release()
         finally:
             self._end(turn)

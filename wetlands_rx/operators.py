@@ -12,12 +12,13 @@ descriptions time goes to the right, `|` is the end and `#` an error.
 
 from __future__ import annotations
 
+from wetlands_rx._operators.clock import library_scheduler
 from wetlands_rx._operators.delivery import Place, asyncio_loop, deliver_on, thread, tk
 from wetlands_rx._operators.flow import buffer_bounded, conflate, serialize, timeout_total
 from wetlands_rx._operators.paced import from_items
 from wetlands_rx._operators.qt_place import qt
 from wetlands_rx._operators.resilience import Run, fallback_to, hedge, retry_on_worker_death, retry_task, run_in
-from wetlands_rx._operators.views import failures, outputs, progress, results, terminal, updates
+from wetlands_rx._operators.views import failures, iterate, outputs, progress, results, terminal, updates
 from wetlands_rx._operators.windowed import concat_map_eager, merge_map
 from wetlands_rx._operators.work import exhaust_map_in, map_in, switch_map_in
 
@@ -34,6 +35,8 @@ __all__ = [
     "fallback_to",
     "from_items",
     "hedge",
+    "iterate",
+    "library_scheduler",
     "map_in",
     "merge_map",
     "outputs",

@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wetlands_rx._remote.handle import task_id
-from wetlands_rx._streams.delivery import Deliverer, Delivery, Errand, Mailbox, Work
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.hot import HotSubject
+from wetlands_rx._streams.mailbox import Deliverer, Errand, Mailbox, Work
 from wetlands_rx._task.call import Call, WorkerInfo, id_base
 from wetlands_rx._task.lifecycle import Dispatched, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, OutputSet, Raised, Updated
@@ -86,8 +88,15 @@ class FakeRunner:
         self.withdrawn: list[Call] = []
         self.asked: list[Call] = []
         self.refusal: WetlandsError | None = None
+        self._events: HotSubject[Any] = HotSubject("the events of a FakeRunner")
+        self._events.open(self._delivery)
 
     # --- Runner
+
+    @property
+    def events(self) -> HotSubject[Any]:
+        """The events of all its tasks."""
+        return self._events
 
     @property
     def delivery(self) -> Delivery:

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m tests.benchmarks [--rounds 5] [--workers 1 2] [rtt] [burst]`."""
+"""Run the benchmarks: `python -m tests.benchmarks [--rounds 5] [--workers 1 2] [rtt] [burst] [core] [updates]`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks import jobs
+from tests.benchmarks import core, jobs
 from tests.benchmarks.measure import Figure, burst, interleaved, load, round_trip, table
 from wetlands_rx import EnvironmentManager
 from wetlands_rx.environment import Environment
 
 JOBS = Path(jobs.__file__)
+NAMES = ("rtt", "burst", "core", "updates")
 PEERS = ("ProcessPoolExecutor", "multiprocessing.Pool")
 
 
@@ -83,15 +84,22 @@ def systems(workers: int) -> Generator[Systems, None, None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=["rtt", "burst", []], help="which; all by default")
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="which; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="pool sizes (default 1 2)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    names = options.names or ["rtt", "burst"]
+    names = options.names or list(NAMES)
     print(f"Python {platform.python_version()}, {multiprocessing.cpu_count()} cores, load {load():.1f}\n")
     results: dict[str, dict[str, Figure]] = {}
-    for workers in options.workers:
+    if "core" in names:
+        figures = interleaved(core.without_worker(), options.rounds)
+        results["core"] = figures
+        print(table("Tasks without a worker", "us or bytes", figures, (), digits=1))
+        figures = interleaved(core.operators(), options.rounds)
+        results["operators"] = figures
+        print(table("Operators", "ratio", figures, (), digits=1))
+    for workers in options.workers if {"rtt", "burst", "updates"} & set(names) else ():
         with systems(workers) as started:
             if "rtt" in names:
                 figures = interleaved(started.rtt(2_000), options.rounds)
@@ -101,6 +109,10 @@ def main() -> int:
                 figures = interleaved(started.burst(10_000), options.rounds)
                 results[f"burst, {workers} workers"] = figures
                 print(table(f"Burst of 10,000 no-ops, {workers} worker(s)", "calls/s", figures, PEERS))
+            if "updates" in names:
+                figures = interleaved({"wetlands_rx": lambda: core.updates(started.ours)}, options.rounds)
+                results[f"updates, {workers} workers"] = figures
+                print(table(f"100,000 updates to one listener, {workers} worker(s)", "updates/s", figures, ()))
     if options.json is not None:
         rows = {title: {name: f._asdict() for name, f in figures.items()} for title, figures in results.items()}
         options.json.write_text(json.dumps(rows, indent=2) + "\n")

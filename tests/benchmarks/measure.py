@@ -58,11 +58,12 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def table(title: str, unit: str, figures: Mapping[str, Figure], against: Sequence[str]) -> str:
+def table(title: str, unit: str, figures: Mapping[str, Figure], against: Sequence[str], digits: int = 0) -> str:
     """Figures as Markdown, with the ratios of the first system to the peers named."""
     lines = [f"### {title}", "", f"| system | median, {unit} | lowest | highest | ours / it |", "|---|---|---|---|---|"]
     ours = next(iter(figures.values()))
     for name, figure in figures.items():
         ratio = f"{ours.median / figure.median:.2f}" if name in against else ""
-        lines.append(f"| {name} | {figure.median:,.0f} | {figure.lowest:,.0f} | {figure.highest:,.0f} | {ratio} |")
+        cells = [f"{value:,.{digits}f}" for value in figure]
+        lines.append(f"| {name} | {' | '.join(cells)} | {ratio} |")
     return "\n".join([*lines, ""])

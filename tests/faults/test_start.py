@@ -16,6 +16,7 @@ from tests.faults import remote
 from tests.faults.helpers import SOON, kill, runs, text_in, until
 from wetlands_rx._pool.pool import Pool
 from wetlands_rx._task.call import Runner
+from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
@@ -33,7 +34,7 @@ class PoolEnvironment(Environment):
     def __init__(self, shared: Runtime, python: Path) -> None:
         self._shared = shared
         self.python = python
-        self.pool = Pool(self.name, self._start_process, shared)
+        self.pool = Pool(self.name, self._start_process, shared, Streams(self.name))
 
     def _start_process(self, _index: int, on_line: OnLine) -> WorkerProcess:
         return WorkerProcess(self.python, dict(os.environ), self._shared.supervisor, on_line)

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
@@ -344,7 +345,7 @@ def test_mailboxes_under_pressure_lose_and_repeat_nothing(runner: FakeRunner) ->
     parties = {number: Listener(partial(on_item, number), None, "it") for number in seen}
 
     def handle(item: int, _number: int) -> list[Step]:
-        steps: list[Step] = [(party, partial(party.next, item)) for party in parties.values()]
+        steps: list[Step] = [(party, item) for party in parties.values()]
         return steps
 
     mailbox = Mailbox(handle, runner.delivery)

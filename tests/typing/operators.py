@@ -24,6 +24,7 @@ from wetlands_rx.operators import (
     fallback_to,
     from_items,
     hedge,
+    iterate,
     map_in,
     merge_map,
     outputs,
@@ -63,6 +64,7 @@ def views(task: Task[int]) -> None:
     assert_type(task.pipe(results()), Observable[int])
     assert_type(task.pipe(results(on_error="skip"), ops.filter(is_good)), Observable[int])
     assert_type(task.pipe(failures()), Observable[ExecutionException])
+    assert_type(list(task.pipe(results(), iterate(timeout=5))), list[int])
 
 
 def work(env: Environment, images: list[bytes]) -> None:

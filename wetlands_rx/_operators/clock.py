@@ -9,7 +9,19 @@ from reactivex import abc
 from reactivex.disposable import SerialDisposable
 
 from wetlands_rx._operators.turns import Action, DeliveryTurns
+from wetlands_rx._streams.schedulers import DeliveryScheduler
 from wetlands_rx._worker import runtime
+
+
+def library_scheduler() -> abc.SchedulerBase:
+    """A scheduler for RxPY's own timed operators, such as `debounce`, `sample` and `timeout`.
+
+    Given none, these start a thread for each item. Each scheduler that this returns runs its actions one at a time on
+    a delivery thread; what one raises is logged and harms no other. It keeps threads only while something is due.
+
+        slider.pipe(ops.debounce(0.15, scheduler=library_scheduler()), switch_map_in(env, "segment.py", "segment"))
+    """
+    return DeliveryScheduler(lambda: runtime.acquire().delivery, runtime.release)
 
 
 class Timer:

@@ -9,7 +9,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from reactivex.abc import DisposableBase
 
-from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx.logger import logger
 
 _T = TypeVar("_T")

@@ -10,6 +10,7 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 
 from wetlands_rx._operators.checks import check_choice, check_kind, check_not_negative
+from wetlands_rx._streams.bridges import BlockingItems
 from wetlands_rx._task.text import ratio
 from wetlands_rx.exceptions import ExecutionException
 from wetlands_rx.task import TaskEvent, TaskEventType
@@ -184,3 +185,30 @@ def _share(event: TaskEvent[Any]) -> float | None:
 
 def _is_step(last: float | None, share: float, min_step: float) -> bool:
     return last is None or share == 1.0 or abs(share - last) >= min_step - 1e-12
+
+
+def iterate(timeout: float | None = None) -> Callable[[Observable[_T]], BlockingItems[_T]]:
+    """An iterator that blocks: for code that loops instead of listening. The last one of a `pipe`.
+
+        task:                         -S-u-u-C|
+        task.pipe(iterate()):         next() returns S, u, u, C, then raises StopIteration
+
+        with task.pipe(updates(), iterate(timeout=60)) as events:  # leaving the block unsubscribes
+            for event in events:
+                print(event.task.progress_text)
+
+    Args:
+        timeout: How long `next()` may wait for an item, in seconds; then it raises TimeoutError and unsubscribes. None
+            waits as long as the stream goes on.
+    Returns:
+        An operator that subscribes at once. What comes faster than it is taken is kept: put `conflate` or
+        `buffer_bounded` before it where that may be much.
+
+    Which thread: `next()` runs on yours. Errors: the stream's, raised by `next()`.
+    Raises:
+        TypeError: `timeout` is no number.
+        ValueError: `timeout` is negative or not finite.
+    """
+    if timeout is not None:
+        check_not_negative("timeout", timeout)
+    return lambda source: BlockingItems(source, timeout)

@@ -12,15 +12,19 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._remote.handle import task_id
-from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.hot import HotSubject
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
+from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType
+from wetlands_rx._task.task import TaskEvent
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess
@@ -90,14 +94,21 @@ class Pool:
         environment: The environment's name.
         start_process: Starts the process of the worker with this index; its printed lines go to the function given.
         runtime: The threads to deliver and to watch with.
+        streams: Where what happens is shown too.
     """
 
     def __init__(
-        self, environment: str, start_process: Callable[[int, OnLine], WorkerProcess], runtime: Runtime
+        self,
+        environment: str,
+        start_process: Callable[[int, OnLine], WorkerProcess],
+        runtime: Runtime,
+        streams: Streams,
     ) -> None:
         self._environment = environment
         self._start_process = start_process
         self._runtime = runtime
+        self.streams = streams
+        streams.open(runtime.delivery)
         self._lock = threading.Lock()  # guards the fields below
         self._dispatch: Dispatch[Call] = Dispatch()
         self._restarts = Restarts()
@@ -182,6 +193,11 @@ class Pool:
     def delivery(self) -> Delivery:
         """The threads that call listeners."""
         return self._runtime.delivery
+
+    @property
+    def events(self) -> HotSubject[TaskEvent[Any]]:
+        """Where the events of all tasks go."""
+        return self.streams.events
 
     def start(self, call: Call) -> None:
         """Give a call to an idle worker, or queue it.
@@ -273,6 +289,7 @@ class Pool:
                     self._state = _State.SERVING
                     self._launched.set()
             send = self._dispatch.joined(worker.index)
+        self._tell(WorkerEventType.READY, worker)
         if send is not None:
             self._hand_over(send.call, worker)
 
@@ -322,6 +339,7 @@ class Pool:
                 delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(held))
                 decision = self._decide(self._start_error(worker), delay)
         self._launched.set()
+        self._tell_end(worker)
         for call in held:
             self._fail(call, worker)
         self._replace(worker.index, decision)
@@ -387,6 +405,23 @@ class Pool:
         for worker in self.workers():
             worker.ask_exit()
 
+    def _tell(self, kind: WorkerEventType, worker: Worker) -> None:
+        hot = self.streams.workers
+        if hot.observed:
+            hot.emit(WorkerEvent(kind, worker.info))
+
+    def _tell_end(self, worker: Worker) -> None:
+        hot = self.streams.workers
+        if not hot.observed:
+            return
+        death = worker.death
+        assert death is not None  # it is set before anybody is told
+        if worker.exiting:
+            hot.emit(WorkerEvent(WorkerEventType.EXITED, worker.info, None, death.exit_code, death.signal))
+        else:
+            reason = str(worker.error or describe_exit(death.exit_code, death.signal))
+            hot.emit(WorkerEvent(WorkerEventType.LOST, worker.info, reason, death.exit_code, death.signal))
+
     def _spawn(self, index: int) -> Worker:
         def on_line(stream: str, line: PrintedLine) -> None:
             self.on_line(index, stream, line)
@@ -407,6 +442,7 @@ class Pool:
                     del self._workers[index]
             worker.discard()
             raise
+        self._tell(WorkerEventType.STARTED, worker)
         if closed:
             worker.kill()  # the end was asked for while it started
         return worker

@@ -16,6 +16,7 @@ from typing import Any, Deque, List, Optional, Sequence, Set, Tuple
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
 from wetlands_rx._wire.messages import CallFunction, CancelTask, Down, RunScript
+from wetlands_rx.exceptions import SerializationError
 
 UPDATE_PERIOD_S = 0.004
 """Updates that follow each other faster than this share a frame."""
@@ -147,6 +148,26 @@ class Channel:
             first = len(self._updates) == 1
         if first:
             self._want_flush()
+
+    def send_output(self, task: int, key: str, value: Any) -> None:
+        """Publish an intermediate result.
+
+        Raises:
+            SerializationError: it cannot be pickled.
+        """
+        try:
+            parts = codec.encode_output(task, key, value)
+        except Exception as error:
+            raise SerializationError(
+                "output {!r} ({}) cannot be sent to the caller: {}: {}".format(
+                    key, type(value).__qualname__, type(error).__name__, error
+                )
+            ) from error
+        self.send(parts)
+
+    def send_log(self, task: int, level: int, text: str) -> None:
+        """Send a record to the caller's logging."""
+        self.send([codec.encode_log(task, level, text)])
 
     def _take_updates(self) -> bytes:
         updates, self._updates = self._updates, []

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, TypeVar, Union
+from typing import Any, Iterable, Iterator, Optional, Protocol, TypeVar, Union
 
-from wetlands_rx._wire import codec
-from wetlands_rx.exceptions import SerializationError, TaskCanceled
-
-if TYPE_CHECKING:
-    from wetlands_rx._remote.channel import Channel
+from wetlands_rx.exceptions import TaskCanceled
 
 _Item = TypeVar("_Item")
 Number = Union[int, float]
@@ -23,6 +19,26 @@ def task_id(base: int, number: int) -> str:
     import uuid  # 4 ms that most workers never need
 
     return str(uuid.UUID(int=base ^ number))
+
+
+class Line(Protocol):
+    """What a handle needs of the way to the caller: the pipe of a worker, or none when both are in one process."""
+
+    def is_canceled(self, task: int) -> bool:
+        """True when the caller asked this task to stop."""
+        ...
+
+    def send_update(self, task: int, message: Optional[str], current: Any, maximum: Any) -> None:
+        """Report progress."""
+        ...
+
+    def send_output(self, task: int, key: str, value: Any) -> None:
+        """Publish an intermediate result; raises SerializationError when it cannot cross."""
+        ...
+
+    def send_log(self, task: int, level: int, text: str) -> None:
+        """Send a record to the caller's logging."""
+        ...
 
 
 class CallState:
@@ -43,7 +59,7 @@ class RemoteTaskHandle:
 
     __slots__ = ("_channel", "_id_base", "_number", "_state")
 
-    def __init__(self, channel: Channel, number: int, id_base: int, state: CallState) -> None:
+    def __init__(self, channel: Line, number: int, id_base: int, state: CallState) -> None:
         self._channel = channel
         self._number = number
         self._id_base = id_base
@@ -88,17 +104,8 @@ class RemoteTaskHandle:
         Raises:
             SerializationError: the value cannot be pickled.
         """
-        if self._state.ended:
-            return
-        try:
-            parts = codec.encode_output(self._number, str(key), value)
-        except Exception as error:
-            raise SerializationError(
-                "output {!r} ({}) cannot be sent to the caller: {}: {}".format(
-                    key, type(value).__qualname__, type(error).__name__, error
-                )
-            ) from error
-        self._channel.send(parts)
+        if not self._state.ended:
+            self._channel.send_output(self._number, str(key), value)
 
     def cancel(self) -> None:
         """Acknowledge the cancel: the task becomes CANCELED as soon as the function returns or raises."""
@@ -122,7 +129,7 @@ class RemoteTaskHandle:
             level: A level of the `logging` module.
         """
         if not self._state.ended:
-            self._channel.send([codec.encode_log(self._number, int(level), str(message))])
+            self._channel.send_log(self._number, int(level), str(message))
 
     def track(
         self, iterable: Iterable[_Item], total: Optional[int] = None, message: Optional[str] = None

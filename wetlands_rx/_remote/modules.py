@@ -18,7 +18,7 @@ import sys
 import time
 from binascii import crc32
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Generator, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 _MISSING = object()
 _LOOK_S = 0.5
@@ -63,17 +63,15 @@ class ModuleLoader:
             FunctionNotFound: no such file or function; the text suggests the nearest name.
             BaseException: whatever the file raises while it is loaded.
         """
-        module = self._module(path)
-        found: Any = module
-        for part in function.split("."):
-            found = getattr(found, part, _MISSING)
-            if found is _MISSING:
-                raise FunctionNotFound(_not_found(path, function, module))
-        if not callable(found):
-            raise FunctionNotFound(
-                "{!r} in {} is {}, not a function".format(function, os.path.basename(path), type(found).__name__)
-            )
-        return found  # type: ignore[no-any-return]
+        return function_of(self._module(path), path, function)
+
+    def loaded(self, path: str) -> bool:
+        """True when this loader has loaded the file."""
+        return path in self._loaded
+
+    def spare(self, folders: Iterable[str]) -> None:
+        """Leave these folders as they are from now on, and only these. To be called while none is entered."""
+        self._base = frozenset(folders)
 
     def wants_handle(self, function: Callable[..., Any], given: int) -> bool:
         """True when the function's signature names a parameter `task` that is left open by `given` arguments."""
@@ -83,7 +81,7 @@ class ModuleLoader:
             place = _place_of_task(function)
         with contextlib.suppress(TypeError):  # not hashable: looked at again next time
             self._places[function] = place
-        return place is not None and given <= place
+        return _is_open(place, given)
 
     def enter_folder(self, folder: str) -> None:
         """Let the modules of this folder be importable, and those of the last one no longer.
@@ -97,7 +95,8 @@ class ModuleLoader:
             return
         self._folder = folder
         self._others = set(sys.modules)
-        sys.modules.update(self._siblings.pop(folder, {}))
+        for name, module in self._siblings.pop(folder, {}).items():
+            sys.modules.setdefault(name, module)
         if folder not in sys.path:
             sys.path.append(folder)
 
@@ -108,7 +107,7 @@ class ModuleLoader:
             return
         self._siblings[folder] = modules = _modules_of(folder, self._others)
         for name in modules:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
         sys.path[:] = [entry for entry in sys.path if entry != folder]  # its modules may have added it again
 
     @contextlib.contextmanager
@@ -198,6 +197,44 @@ class ModuleLoader:
         if spec is None:
             raise FunctionNotFound("{} is not a Python file".format(path))
         return _execute(path, importlib.util.module_from_spec(spec))
+
+
+def function_of(module: ModuleType, path: str, function: str) -> Callable[..., Any]:
+    """Find a function in a module that was loaded from this file; raises like `ModuleLoader.find`."""
+    found: Any = module
+    for part in function.split("."):
+        found = getattr(found, part, _MISSING)
+        if found is _MISSING:
+            raise FunctionNotFound(_not_found(path, function, module))
+    if not callable(found):
+        raise FunctionNotFound(
+            "{!r} in {} is {}, not a function".format(function, os.path.basename(path), type(found).__name__)
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def wants_handle(function: Callable[..., Any], given: int) -> bool:
+    """As `ModuleLoader.wants_handle`, but remembers nothing, so that the function may go."""
+    return _is_open(_place_of_task(function), given)
+
+
+def imported_before(path: str) -> Optional[ModuleType]:
+    """The module that the program has made of this file: its script, or what it has imported; None when it has not."""
+    package = _package_name(path)
+    for name in ("__main__", os.path.splitext(os.path.basename(path))[0], package[0] if package else ""):
+        module = sys.modules.get(name)
+        if module is not None and _is_file(module, path):
+            return module
+    return None
+
+
+def imported_from(folder: str, others: Set[str]) -> Set[str]:
+    """The names of what is imported now from this folder, without `others`."""
+    return set(_modules_of(folder, others))
+
+
+def _is_open(place: Optional[int], given: int) -> bool:
+    return place is not None and given <= place
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

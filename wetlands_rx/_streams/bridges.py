@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from reactivex import Observable
 from reactivex.abc import DisposableBase
 
 _T = TypeVar("_T")
@@ -58,6 +60,86 @@ class AsyncEvents(AsyncIterator[_T], Generic[_T]):
 
     def __del__(self) -> None:
         self._inbox.dropped = True  # no more than that: a finalizer may run anywhere, while any lock is held
+
+
+class BlockingItems(Iterator[_T], Generic[_T]):
+    """An iterator over a stream that other threads feed; `next()` blocks until an item, the end or the timeout.
+
+    A context manager: leaving it unsubscribes.
+
+    Args:
+        source: Is subscribed to now.
+        timeout: How long `next()` may wait, in seconds; None waits as long as the stream goes on.
+    """
+
+    def __init__(self, source: Observable[_T], timeout: float | None) -> None:
+        self._timeout = timeout
+        self._queue: _Queue[_T] = _Queue()  # what the stream holds: it must not hold the iterator
+        queue = self._queue
+        queue.subscription = source.subscribe(queue.on_next, queue.news.put, lambda: queue.news.put(None))
+
+    def __iter__(self) -> BlockingItems[_T]:
+        return self
+
+    def __next__(self) -> _T:
+        """The next item.
+
+        Raises:
+            StopIteration: the stream has completed, or `close` was called.
+            TimeoutError: no item came in time; the subscription is ended.
+            Exception: the stream's own error.
+        """
+        try:
+            news = self._queue.news.get(timeout=self._timeout)
+        except Empty:
+            self.close()
+            raise TimeoutError(f"no item came within {self._timeout:g} s") from None
+        if isinstance(news, tuple):
+            return news[0]
+        self.close()
+        if news is None:
+            raise StopIteration
+        raise news
+
+    def close(self) -> None:
+        """Unsubscribe, and end the iteration, also of a thread that waits in `next()`; the work goes on."""
+        queue = self._queue
+        queue.drop()
+        with contextlib.suppress(Empty):
+            while True:
+                queue.news.get_nowait()
+        queue.news.put(None)
+
+    def __enter__(self) -> BlockingItems[_T]:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Unsubscribe."""
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_queue"):
+            self._queue.dropped = True  # no more than that: a finalizer may run anywhere, while any lock is held
+
+
+class _Queue(Generic[_T]):
+    """Between the thread that delivers and the one that iterates: an item in a tuple, an error, or None for the end."""
+
+    def __init__(self) -> None:
+        self.subscription: DisposableBase | None = None
+        self.news: SimpleQueue[tuple[_T] | Exception | None] = SimpleQueue()
+        self.dropped = False  # nobody iterates any more
+
+    def on_next(self, item: _T) -> None:
+        if self.dropped:
+            self.drop()
+        else:
+            self.news.put((item,))
+
+    def drop(self) -> None:
+        self.dropped = True
+        if self.subscription is not None:
+            self.subscription.dispose()
 
 
 class _Inbox(Generic[_T]):

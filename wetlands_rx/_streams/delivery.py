@@ -11,15 +11,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
-from wetlands_rx._streams.report import described, report, warn
-
-_T = TypeVar("_T")
+from wetlands_rx._streams.mailbox import Deliverer, Errand, Mailbox, Work
+from wetlands_rx._streams.report import warn
 
 STALL_S = 0.02
 """A call that takes longer than this is considered stuck while something else waits."""
@@ -33,7 +31,6 @@ CLOSING_HELD_BACK_S = 0.1
 """`HELD_BACK_S` while closing."""
 CLOSING_PATIENCE_S = 0.5
 """A call that takes longer than this is not waited for at the end."""
-_BATCH = 1024
 
 
 class CallLater(Protocol):
@@ -42,63 +39,10 @@ class CallLater(Protocol):
     def __call__(self, delay: float, function: Callable[[], None], /) -> None: ...
 
 
-class Party(Protocol):
-    """Somebody who is called, one call at a time.
-
-    Attributes:
-        late: What is kept for a party that has not come back from a call; None for all others. Set by the mailbox.
-    """
-
-    late: deque[Callable[[], None]] | None
-
-    def described(self) -> str:
-        """Its name for the log; never raises."""
-        ...
-
-
-Step = tuple[Party | None, Callable[[], None]]
-"""A call into the user's code, and whose call it is; None for a party that is called only once."""
-
-
 class CallSoon(Protocol):
     """Runs a quick function on a library thread soon; takes no lock and starts no thread."""
 
     def __call__(self, function: Callable[[], None], /) -> None: ...
-
-
-class Work(Protocol):
-    """What a delivery thread does at a time: empty a mailbox, or one errand."""
-
-    def drain(self, deliverer: Deliverer) -> bool:
-        """Do it; True when there is more to do later."""
-        ...
-
-    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
-        """Give up waiting for a call that began before `begun`: mark the deliverer.
-
-        Returns:
-            True when there is more to do at once.
-        """
-        ...
-
-
-class Deliverer:
-    """Who empties mailboxes: a delivery thread, or a test by hand.
-
-    Attributes:
-        work: What it is at.
-        since: When its present call began, in seconds of the monotonic clock.
-        overtaken: Who has not come back from that call so long that others go on with the work; None until then.
-        mute: It calls no listener: too many have not come back.
-    """
-
-    __slots__ = ("mute", "overtaken", "since", "work")
-
-    def __init__(self) -> None:
-        self.work: Work | None = None
-        self.since = 0.0
-        self.overtaken: Callable[[], str] | None = None
-        self.mute = False
 
 
 class Delivery:
@@ -150,11 +94,20 @@ class Delivery:
             self._ensure_thread()
         self.watch()
 
+    @property
+    def closing(self) -> bool:
+        """`close` was called: what may be left out is."""
+        return self._closed
+
     def soon(self, function: Callable[[], object]) -> None:
         """Call a function on a delivery thread. For finalizers, which may run anywhere: takes no lock."""
         self._ready.put(Errand(function))
         if not self._threads:
             self._call_soon(self._ensure_thread)
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> None:
+        """Call a quick function after `delay` seconds, on the clock's thread."""
+        self._call_later(delay, function)
 
     def wait(self, happened: Callable[[float | None], bool], timeout: float | None) -> bool:
         """Block the calling thread until something that is told by delivery has happened.
@@ -304,7 +257,7 @@ class Delivery:
         name = who()
         if name not in self._named:
             self._named.add(name)
-            warn("%s does not come back; the others go on, and what it misses is kept for it", name)
+            warn("%s is slow or does not come back; the others go on, and what it misses is kept for it", name)
 
 
 class _DeliveryThread(threading.Thread):
@@ -315,177 +268,3 @@ class _DeliveryThread(threading.Thread):
 
     def run(self) -> None:
         self._serve(self)
-
-
-def _somebody() -> str:
-    return "a Future's callback or a log handler"
-
-
-class Errand:
-    """A single call."""
-
-    __slots__ = ("_function", "_lock", "_over")
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        self._function = function
-        self._lock = threading.Lock()  # guards the field below
-        self._over = False
-
-    def drain(self, deliverer: Deliverer) -> bool:
-        """Call it."""
-        try:
-            self._function()
-        except BaseException:  # noqa: BLE001 - as in `Mailbox.drain`
-            report("a delivery failed")
-        with self._lock:
-            self._over = True
-        return False
-
-    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
-        """Nothing waits behind it, but its thread is missing."""
-        with self._lock:
-            if not self._over and deliverer.since <= begun:
-                deliverer.overtaken = partial(described, self._function)
-        return False
-
-
-class Mailbox(Generic[_T]):
-    """Any thread posts; one delivery thread at a time handles, in the order of posting, with no lock held.
-
-    Handling an item gives the calls that it leads to; the next item is handled when they have been made. A call that
-    does not come back is overtaken: its party misses nothing and is called by no other thread meanwhile, but the rest
-    goes on.
-
-    Args:
-        handle: Receives each item and its number in the order of posting; returns the calls.
-        delivery: The threads.
-    """
-
-    __slots__ = (
-        "_busy",
-        "_called",
-        "_calling",
-        "_delivery",
-        "_handle",
-        "_handled",
-        "_holder",
-        "_lock",
-        "_steps",
-        "_waiting",
-        "accepted",
-        "owner",
-    )
-
-    def __init__(self, handle: Callable[[_T, int], Iterable[Step]], delivery: Delivery) -> None:
-        self._handle = handle
-        self._delivery = delivery
-        self._lock = threading.Lock()  # guards the fields below, and every party's `late`
-        self._waiting: deque[_T] = deque()
-        self._steps: deque[Step] = deque()
-        self._busy = False  # scheduled or being emptied
-        self._holder: Deliverer | None = None  # who empties it
-        self._calling = False  # it is inside a call ...
-        self._called: Party | None = None  # ... to this party
-        self._handled = 0
-        self.accepted = 0
-        self.owner: int | None = None
-
-    def post(self, item: _T) -> None:
-        """Add an item. From any thread; returns at once."""
-        with self._lock:
-            self._waiting.append(item)
-            self.accepted += 1
-            scheduled, self._busy = self._busy, True
-        if scheduled:
-            self._delivery.watch()
-        else:
-            self._delivery.schedule(self)
-
-    @property
-    def pending(self) -> int:
-        """How many items wait."""
-        return len(self._waiting)
-
-    def drain(self, deliverer: Deliverer) -> bool:
-        """Handle what waits, on a delivery thread.
-
-        Returns:
-            True when it stopped early to let other mailboxes have their turn.
-        """
-        waiting, steps, lock = self._waiting, self._steps, self._lock
-        party: Party | None = None
-        number = 0
-        with lock:
-            self._holder, self.owner = deliverer, threading.get_ident()
-        for _ in range(_BATCH):
-            # The user's objects are let go of here, never with the lock held: their finalizers may post.
-            call: Callable[[], None] | None = None
-            item: Any = None
-            _called = party  # kept over what follows
-            with lock:
-                if self._holder is not deliverer:
-                    break
-                deliverer.since = time.monotonic()
-                if steps:
-                    party, call = steps.popleft()
-                    if party is not None and (party.late is not None or deliverer.mute):
-                        if party.late is not None:
-                            party.late.append(call)
-                        continue
-                    self._called, self._calling = party, True
-                elif waiting:
-                    self._calling = False  # nobody overtakes while an item is handled: the next ones build on it
-                    item, number = waiting.popleft(), self._handled
-                    self._handled += 1
-                else:
-                    self._let_go(busy=False)
-                    return False
-            try:
-                if call is not None:
-                    call()
-                else:
-                    steps.extend(self._handle(item, number))
-            except BaseException:  # noqa: BLE001 - the user's code: even SystemExit must not end this thread
-                report("a delivery failed")
-        with lock:
-            if self._holder is deliverer:
-                self._let_go(busy=True)
-                return True
-        self._catch_up(deliverer, party)
-        return False
-
-    def overtake(self, deliverer: Deliverer, begun: float) -> bool:
-        """Go on without the party of the present call, when that began before `begun`. On the clock's thread.
-
-        Returns:
-            True when something waits: the mailbox must be scheduled again.
-        """
-        with self._lock:
-            if self._holder is not deliverer or not self._calling or deliverer.since > begun:
-                return False
-            party = self._called
-            deliverer.overtaken = _somebody if party is None else party.described
-            if party is not None:
-                party.late = deque()
-            self._let_go(busy=bool(self._steps or self._waiting))
-            return self._busy
-
-    def _let_go(self, *, busy: bool) -> None:
-        self._busy, self._holder, self.owner = busy, None, None
-        self._calling, self._called = False, None
-
-    def _catch_up(self, deliverer: Deliverer, party: Party | None) -> None:
-        """Back from a call that was overtaken: tell the party what it missed."""
-        call = None
-        while party is not None:
-            call = None  # as in `drain`
-            with self._lock:
-                if not party.late:
-                    party.late = None
-                    return
-                call = party.late.popleft()
-                deliverer.since = time.monotonic()
-            try:
-                call()
-            except BaseException:  # noqa: BLE001 - as in `drain`
-                report("a delivery failed")

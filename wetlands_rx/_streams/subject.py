@@ -10,18 +10,29 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import ReplaySubject
 
-from wetlands_rx._streams.delivery import Step
+from wetlands_rx._streams.mailbox import Step
 from wetlands_rx._streams.report import described, report
 
 _T = TypeVar("_T")
+
+
+class Last(NamedTuple):
+    """The terminal event, as a listener hears it: nothing more comes."""
+
+    event: Any
+
+
+class Ended(NamedTuple):
+    """The end, or the error, of a stream without a terminal event, as a listener hears it."""
+
+    error: Exception | None
 
 
 class Listener(Generic[_T]):
@@ -48,19 +59,33 @@ class Listener(Generic[_T]):
         self._source = source
         self.since = since
         self.active = True
-        self.late: deque[Callable[[], None]] | None = None
+        self.late: deque[Any] | None = None
 
     def described(self) -> str:
         """The name of its callable."""
         return f"the listener {described(self._on_next)}"
 
-    def next(self, event: _T) -> None:
-        """Hand an event over."""
-        if self.active:
+    def calls(self, on_next: Callable[[_T], Any]) -> bool:
+        """True when it hands events to this callable, by `==`."""
+        return bool(self._on_next == on_next)
+
+    def hear(self, item: _T | Last | Ended) -> None:
+        """Hand over an event, or the end."""
+        kind = type(item)
+        if kind is Last or kind is Ended:
+            self._hear_end(cast("Last | Ended", item))
+        elif self.active:
             try:
-                self._on_next(event)
+                self._on_next(cast(_T, item))
             except BaseException:  # noqa: BLE001 - the user's code; SystemExit must not end a delivery thread
                 report("a listener of %s raised: %s", self._source, described(self._on_next))
+
+    def _hear_end(self, item: Last | Ended) -> None:
+        if isinstance(item, Ended):
+            self.end(item.error)
+        else:
+            self.hear(item.event)
+            self.end(None)
 
     def end(self, error: Exception | None) -> None:
         """Say that nothing more comes."""
@@ -70,11 +95,6 @@ class Listener(Generic[_T]):
             except BaseException:  # noqa: BLE001 - as above
                 report("a listener of %s raised at its end: %s", self._source, described(self._on_end))
         self.active = False
-
-    def last(self, event: _T) -> None:
-        """Hand the terminal event over, and say that nothing more comes."""
-        self.next(event)
-        self.end(None)
 
 
 def observer_ends(observer: abc.ObserverBase[Any]) -> Callable[[Exception | None], None]:
@@ -169,7 +189,7 @@ class SerialSubject(Observable[_T]):
 
 def _next_to_all(listeners: tuple[Listener[_T], ...], event: _T) -> None:
     for listener in listeners:
-        listener.next(event)
+        listener.hear(event)
 
 
 def _end_all(listeners: tuple[Listener[Any], ...], error: Exception | None) -> None:
@@ -215,9 +235,14 @@ class TerminalSubject(Generic[_T]):
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
+    def listener_of(self, on_next: Callable[[_T], Any]) -> Listener[_T] | None:
+        """The listener that calls `on_next`; the last one of several, None when there is none."""
+        # Without the lock: `==` may be the user's code.
+        return next((listener for listener in reversed(self._listeners) if listener.calls(on_next)), None)
+
     def emit(self, event: _T, number: int) -> list[Step]:
         """The calls that send an event to those who subscribed before it was accepted under this number."""
-        return [(listener, partial(listener.next, event)) for listener in self._listeners if listener.since <= number]
+        return [(listener, event) for listener in self._listeners if listener.since <= number]
 
     def finish(self, event: _T) -> list[Step]:
         """The calls that send the terminal event to all, then complete; whoever comes from now on gets the replay.
@@ -230,7 +255,7 @@ class TerminalSubject(Generic[_T]):
             self._ended = True
             self._terminal = event
             listeners, self._listeners = self._listeners, ()
-        return [(listener, partial(listener.last, event)) for listener in listeners]
+        return [(listener, Last(event)) for listener in listeners]
 
     def replay(self) -> ReplaySubject[_T]:
         """The terminal event for late subscribers; only after `finish`."""

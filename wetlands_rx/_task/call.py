@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wetlands_rx._task.lifecycle import Happening
-from wetlands_rx._wire.frames import Buffer
 
 if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery
+    from wetlands_rx._streams.hot import HotSubject
 
 BUSY_S = 0.02
 """Our locks are held for microseconds: whoever waits this long for one holds it himself, further up his stack."""
@@ -21,23 +20,29 @@ _numbers = itertools.count(1)
 _NUMBER_BITS = 48
 
 
+class Post(Protocol):
+    """Takes what happens to a task, in order; from any thread, never runs user code on it."""
+
+    def __call__(self, *happenings: Happening) -> None: ...
+
+
 class Call:
-    """One execution: the frame that is sent down for it, and where its news go.
+    """One execution: what its runner needs to run it, and where its news go.
 
     Attributes:
         number: Unique in this process; the wire names the task by it.
-        parts: The frame, ready to send.
+        payload: What to run, as its runner wants it: the parts of a frame, ready to send, for a worker process.
         target: `"segment.py:segment"`.
-        post: Takes whatever happens to the task, in order; from any thread, never runs user code on it.
+        post: Takes whatever happens to the task.
         cancel_requested: The caller wants it to stop; whoever sends the call down looks once more after sending.
         waiting: It stands in a queue; kept by the dispatcher.
     """
 
-    __slots__ = ("cancel_requested", "number", "parts", "post", "target", "waiting")
+    __slots__ = ("cancel_requested", "number", "payload", "post", "target", "waiting")
 
-    def __init__(self, number: int, parts: Sequence[Buffer], target: str, post: Callable[[Happening], None]) -> None:
+    def __init__(self, number: int, payload: Any, target: str, post: Post) -> None:
         self.number = number
-        self.parts = parts
+        self.payload = payload
         self.target = target
         self.post = post
         self.cancel_requested = False
@@ -68,6 +73,11 @@ class Runner(Protocol):
     @property
     def delivery(self) -> Delivery:
         """The threads that call listeners."""
+        ...
+
+    @property
+    def events(self) -> HotSubject[Any]:
+        """Where the events of all its tasks go."""
         ...
 
     def start(self, call: Call) -> None:

@@ -30,6 +30,8 @@ class TaskStatus(enum.Enum):
     FAILED = "failed"
     CANCELED = "canceled"
 
+    __hash__ = object.__hash__  # members are singletons; the inherited one is Python code on the hot path
+
     def is_finished(self) -> bool:
         """Return True if the task has reached a terminal state."""
         return self in _FINISHED

@@ -26,7 +26,8 @@ from reactivex.disposable import Disposable
 
 from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.bridges import AsyncEvents, waker
-from wetlands_rx._streams.delivery import Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import Delivery
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
 from wetlands_rx._task.call import BUSY_S, Call, Runner, WorkerInfo, id_base, next_number
@@ -44,7 +45,6 @@ from wetlands_rx._task.lifecycle import (
     TaskStatus,
     next_status,
 )
-from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Updated
 from wetlands_rx.exceptions import ExecutionException, InvalidStateError, WorkerDiedError
 
@@ -78,6 +78,9 @@ _TERMINAL_EVENTS = {
     FAILED: TaskEventType.FAILURE,
     CANCELED: TaskEventType.CANCELATION,
 }
+
+
+_UNOPENED = frozenset((FinishedUnopened, OutputUnopened))
 
 
 class TaskOutput(NamedTuple):
@@ -115,6 +118,20 @@ class TaskEvent(Generic[T]):
     attempt: int = 1
 
 
+@dataclass(slots=True)
+class _Draft(Generic[T]):
+    """The fields of a `TaskEvent`, which becomes one: `__init__` of a frozen class costs 0.6 us more, an event."""
+
+    task: Task[T]
+    type: TaskEventType
+    message: str | None
+    current: int | None
+    maximum: int | None
+    output: TaskOutput | None
+    time: float
+    attempt: int
+
+
 class Task(Observable[TaskEvent[T]], Generic[T]):
     """One execution of a function or script in an environment.
 
@@ -129,7 +146,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         "_failure",
         "_finished_at",
         "_future",
-        "_listeners",
         "_mailbox",
         "_maximum",
         "_message",
@@ -153,13 +169,14 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     __iter__ = None
     __contains__ = None
 
-    def __init__(self, runner: Runner, target: str, encode: Callable[[int], list[Buffer]]) -> None:
+    def __init__(self, runner: Runner, target: str, payload: Callable[[int], object]) -> None:
         """Made by environments.
 
         Args:
             runner: Who runs it.
             target: What is called, `"segment.py:segment"`.
-            encode: Builds the frame for this task's number; whatever it raises comes out here.
+            payload: Builds what the runner needs to run it, for this task's number, such as the frame for a worker;
+                whatever it raises comes out here.
         """
         # Observable.__init__ would make a lock per task; `lock` below makes it when an operator asks.
         number = next_number()
@@ -169,7 +186,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._status = PENDING
         self._started = False
         self._settled = self._untold = False
-        self._call: Call | None = Call(number, encode(number), target, self._post)
+        self._call: Call | None = Call(number, payload(number), target, self._post)
         self._result: T | None = None
         self._failure: ExecutionException | None = None
         self._message: str | None = None
@@ -183,7 +200,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._subject: TerminalSubject[TaskEvent[T]] | None = None
         self._future: TaskFuture[T] | None = None
         self._operator_lock: threading.RLock | None = None
-        self._listeners: list[tuple[Callable[[TaskEvent[T]], Any], Listener[TaskEvent[T]]]] | None = None
 
     # --- Read-only state ---
 
@@ -284,6 +300,16 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     def progress(self) -> float | None:
         """`current / maximum`, from 0 to 1; None when one of them is not known."""
         return text.ratio(self._current, self._maximum)
+
+    @property
+    def dropped_updates(self) -> int:
+        """How many UPDATEs a listener was not told, because newer ones came faster than it returned.
+
+        More than 65,536 events of a task do not wait for a listener: then the newest UPDATE takes the place of the one
+        before it. Outputs and the events of the start and the end are never dropped.
+        """
+        mailbox = self._mailbox
+        return mailbox.dropped if mailbox is not None else 0
 
     @property
     def progress_text(self) -> str:
@@ -412,7 +438,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         """
         if not callable(callback):
             raise TypeError(f"a listener must be callable, and {callback!r} is not")
-        self._listen(callback)
+        self._subscribed(callback, None)
         return self
 
     def remove_listener(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
@@ -423,27 +449,12 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         Raises:
             ValueError: it is not registered.
         """
-        with self._gate:
-            registered = tuple(self._listeners or ())
-        # Compared without the gate: `==` may be the user's code.
-        found = next((entry for entry in reversed(registered) if entry[0] == callback), None)
-        listener = None if found is None else found[1]
-        with self._gate:
-            kept = [entry for entry in self._listeners or () if entry is not found]
-            dropped, self._listeners = self._listeners, kept
-        del dropped
-        if listener is None and not self._status.is_finished():
+        subject = self._subject
+        listener = subject.listener_of(callback) if subject is not None else None
+        if listener is not None and subject is not None:
+            subject.remove(listener)
+        elif not self._status.is_finished():
             raise ValueError(f"{callback!r} does not listen to {self!r}")
-        if listener is not None and self._subject is not None:
-            self._subject.remove(listener)
-
-    def _listen(self, callback: Callable[[TaskEvent[T]], Any]) -> None:
-        listener = self._subscribed(callback, None)
-        with self._gate:
-            if listener.active and not self._settled:
-                if self._listeners is None:
-                    self._listeners = []
-                self._listeners.append((callback, listener))
 
     def _subscribed(
         self, on_next: Callable[[TaskEvent[T]], Any], on_end: Callable[[Exception | None], Any] | None
@@ -451,7 +462,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         subject, mailbox = self._observe()
         listener = Listener(on_next, on_end, self, mailbox.accepted if mailbox is not None else 0)
         if not subject.add(listener):
-            subject.replay().subscribe(listener.next, on_completed=lambda: listener.end(None))
+            subject.replay().subscribe(listener.hear, on_completed=lambda: listener.end(None))
             listener.active = False
         return listener
 
@@ -492,9 +503,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         """From now on a delivery thread applies what happens; None when nothing more will."""
         mailbox = self._mailbox
         if mailbox is None and not self._settled:
-            made = Mailbox(
-                self._deliver, self._runner.delivery
-            )  # not under the gate: making objects may run finalizers
+            # Not under the gate: making objects may run finalizers.
+            made: Mailbox[Happening] = Mailbox(self._deliver, self._runner.delivery, FLOOD)
             with self._gate:
                 if not self._settled:
                     self._mailbox = mailbox = self._mailbox or made
@@ -595,27 +605,32 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     def _gate(self) -> threading.Lock:
         return _GATES[self._number & 63]
 
-    def _post(self, happening: Happening) -> None:
-        """Take what happened. From any thread; runs user code only in a mailbox, hence on a delivery thread."""
-        if self._mailbox is None and isinstance(happening, (FinishedUnopened, OutputUnopened)):
-            self._open_mailbox()  # opening it may run user code
+    def _post(self, *happenings: Happening) -> None:
+        """Take what happened, in this order. From any thread; runs user code only in a mailbox, hence elsewhere."""
+        if self._mailbox is None and (self._runner.events.observed or not _UNOPENED.isdisjoint(map(type, happenings))):
+            self._open_mailbox()  # opening a value, and telling observers, is for a delivery thread
         waiters = None
         with self._gate:
             mailbox = self._mailbox
             outputs = self._outputs  # a value that is replaced is let go after the gate: that may run user code
-            if mailbox is None and self._apply(happening):
-                self._settled = True
-                waiters, self._waiters = self._waiters, None
+            if mailbox is None:
+                for happening in happenings:
+                    if self._call is not None and self._apply(happening):  # None: late news
+                        self._settled = True
+                        waiters, self._waiters = self._waiters, None
         del outputs
         if mailbox is not None:
-            mailbox.post(happening)
+            mailbox.post(*happenings)
+            if type(happenings[-1]) is Updated:  # then this is a reader thread, or the function's own
+                mailbox.give_way()
         elif waiters is not None:
             for waiter in waiters:
                 waiter()
 
     def _deliver(self, happening: Happening, number: int) -> list[Step]:
         """Apply what happened; returns the calls that tell the listeners. On a delivery thread."""
-        happening = opened(happening)
+        if type(happening) in _UNOPENED:
+            happening = opened(happening)
         with self._gate:
             before, outputs = self._status, self._outputs  # as in _post
             if self._call is not None:
@@ -626,17 +641,27 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
                 return []  # late news
             subject, future = self._subject, self._future
         del outputs
-        if not ended:
-            if subject is None or (isinstance(happening, Dispatched) and before is RUNNING):
-                return []
-            kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
-            output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
-            return subject.emit(self._event(kind, output), number)
+        if ended:
+            return self._last_steps(subject, future)
+        if isinstance(happening, Dispatched) and before is RUNNING:
+            return []
+        hot = self._runner.events
+        if subject is None and not hot.observed:
+            return []
+        kind = TaskEventType.STARTED if isinstance(happening, Dispatched) else TaskEventType.UPDATE
+        output = TaskOutput(happening.key, happening.value) if isinstance(happening, OutputSet) else None
+        event = self._event(kind, output)
+        hot.emit(event)
+        return subject.emit(event, number) if subject is not None else []
+
+    def _last_steps(self, subject: TerminalSubject[TaskEvent[T]] | None, future: TaskFuture[T] | None) -> list[Step]:
+        event = self._terminal_event()
+        self._runner.events.emit(event)
         steps: list[Step] = []
         if future is not None:
             steps.append((None, lambda: self._resolve(future)))
         if subject is not None:
-            steps.extend(subject.finish(self._terminal_event()))
+            steps.extend(subject.finish(event))
         steps.append((None, self._settle_now))
         return steps
 
@@ -645,8 +670,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         with self._gate:
             self._settled = True
             waiters, self._waiters = self._waiters, None
-            listeners, self._listeners = self._listeners, None
-        del listeners  # not under the gate: that may run user code
         for waiter in waiters or ():
             waiter()
 
@@ -687,7 +710,10 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             self._worker = happening.worker
 
     def _event(self, kind: TaskEventType, output: TaskOutput | None = None) -> TaskEvent[T]:
-        return TaskEvent(self, kind, self._message, self._current, self._maximum, output, time.time())
+        draft: Any = _Draft(self, kind, self._message, self._current, self._maximum, output, time.time(), 1)
+        draft.__class__ = TaskEvent
+        event: TaskEvent[T] = draft
+        return event
 
     def _terminal_event(self) -> TaskEvent[T]:
         return self._event(_TERMINAL_EVENTS[self._status])
@@ -730,6 +756,26 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _repr_html_(self) -> str:
         return text.page(self._view())
+
+
+class _Flood:
+    """Of more events than a mailbox keeps, the newest UPDATE takes the place of the one before."""
+
+    def merged(self, older: Happening, newer: Happening) -> Happening | None:
+        if not (isinstance(older, Updated) and isinstance(newer, Updated)):
+            return None
+        return Updated(
+            newer.task,
+            older.message if newer.message is None else newer.message,
+            older.current if newer.current is None else newer.current,
+            older.maximum if newer.maximum is None else newer.maximum,
+        )
+
+    def replaceable(self, heard: Any) -> bool:
+        return isinstance(heard, TaskEvent) and heard.type is TaskEventType.UPDATE and heard.output is None
+
+
+FLOOD = _Flood()
 
 
 def _acquired(lock: threading.Lock, timeout: float | None) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from reactivex import Observable
 
 from wetlands_rx._remote.channel import send_all
-from wetlands_rx._streams.subject import SerialSubject
+from wetlands_rx._streams.hot import HotSubject
+from wetlands_rx._streams.mailbox import Threads
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
-from wetlands_rx._wire.messages import Up
+from wetlands_rx._wire.messages import Up, Updated
 from wetlands_rx.exceptions import ProtocolError
 
 _RECEIVE_BYTES = 1 << 18
@@ -28,6 +29,7 @@ class WorkerConnection:
         name: Goes into the thread's name, `wetlands-reader-<name>`.
         on_messages: Receives all messages of one read, on the reader thread.
         on_end: Called once, last, on the reader thread: with None at the end of the stream, else with what is wrong.
+        threads: Who calls those who observe `messages`.
     """
 
     def __init__(
@@ -36,16 +38,16 @@ class WorkerConnection:
         name: str,
         on_messages: Callable[[list[Up]], None],
         on_end: Callable[[ProtocolError | None], None],
+        threads: Threads,
     ) -> None:
         self._socket = sock
         self._on_messages = on_messages
         self._on_end = on_end
         self._sending = threading.Lock()  # keeps frames whole
-        self._lock = threading.Lock()  # guards the fields below
-        self._subject: SerialSubject[Up] | None = None
-        self._closed = False
-        self._error: Exception | None = None
-        self._name = name
+        self._subject: HotSubject[Up] = HotSubject(
+            f"the messages of worker {name}", may_drop=lambda message: isinstance(message, Updated)
+        )
+        self._subject.open(threads)
         self.thread = threading.Thread(target=self._read, name=f"wetlands-reader-{name}", daemon=True)
 
     def start(self) -> None:
@@ -54,15 +56,11 @@ class WorkerConnection:
 
     @property
     def messages(self) -> Observable[Up]:
-        """What the worker says, hot; completes at a clean exit, errors at a crash. Observed on the reader thread."""
-        with self._lock:
-            subject = self._subject
-            if subject is None:
-                subject = self._subject = SerialSubject[Up](f"the messages of worker {self._name}")
-            closed, error = self._closed, self._error
-        if closed:
-            subject.end(error)
-        return subject
+        """What the worker says, hot; completes at a clean exit, errors with a `WetlandsError` at a crash.
+
+        Observed on a delivery thread.
+        """
+        return self._subject.as_observable()
 
     def send(self, parts: Sequence[Buffer]) -> bool:
         """Send a frame; blocks while the worker does not read. From any thread.
@@ -108,11 +106,7 @@ class WorkerConnection:
         self.finish()  # whoever is sending finds out, though a grandchild may hold the other end
         with self._sending:
             self._socket.close()
-        with self._lock:
-            self._closed, self._error = True, error
-            subject = self._subject
-        if subject is not None:
-            subject.end(error)
+        self._subject.end(error)
 
     def _read(self) -> None:
         error: ProtocolError | None = ProtocolError("the reader of a worker's messages failed")
@@ -146,7 +140,6 @@ class WorkerConnection:
                 raise wrong
 
     def _emit(self, messages: list[Up]) -> None:
-        subject = self._subject
-        if subject is not None and subject.observed:
+        if self._subject.observed:
             for message in messages:
-                subject.emit(message)
+                self._subject.emit(message)

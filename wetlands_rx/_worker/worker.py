@@ -7,8 +7,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo
 from wetlands_rx._task.lifecycle import Dispatched
+from wetlands_rx._task.streams import Streams, WorkerMessage
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.messages import (
     CancelAcknowledged,
@@ -41,6 +43,16 @@ class Handover(Enum):
 
 class WorkerOwner(Protocol):
     """Who is told about a worker, on its reader thread."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """The threads that call observers."""
+        ...
+
+    @property
+    def streams(self) -> Streams:
+        """Where its messages go too."""
+        ...
 
     def on_ready(self, worker: Worker) -> None:
         """It has said hello."""
@@ -91,7 +103,7 @@ class Worker:
         self._process = start_process()
         self.info = WorkerInfo(environment, index, self._process.pid)
         self.connection = WorkerConnection(
-            self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end
+            self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end, owner.delivery
         )
 
     def start(self, id_base: int) -> None:
@@ -120,7 +132,7 @@ class Worker:
             self._held[number] = call
             self._handing.add(number)
         call.post(Dispatched(self.info))
-        handover = self._handed(number, sent=self.connection.send(call.parts))
+        handover = self._handed(number, sent=self.connection.send(call.payload))
         if call.cancel_requested and handover is Handover.TAKEN:
             self.insist_on_cancel(call)
         return handover
@@ -177,6 +189,11 @@ class Worker:
                 self.connection.send_nowait(codec.encode_cancel(call.number))
         self.connection.send_nowait(codec.encode_exit())
 
+    @property
+    def exiting(self) -> bool:
+        """It was asked to end."""
+        return self._exiting
+
     def give_up(self, reason: str) -> None:
         """End the process because it did something that it must not do."""
         self.error = self.error or ProtocolError(reason)
@@ -202,7 +219,11 @@ class Worker:
         return self._process.stderr_tail
 
     def _on_messages(self, messages: list[Up]) -> None:
-        news: list[tuple[Call, _TaskNews]] = []
+        hot = self._owner.streams.messages
+        if hot.observed:
+            for message in messages:
+                hot.emit(WorkerMessage(self.info, message))
+        news: list[tuple[Call, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
         for message in messages:
             if isinstance(message, Hello):
                 self._greeted(message)
@@ -213,14 +234,17 @@ class Worker:
             if isinstance(message, Logged):
                 self._owner.on_logged(self, call, message)
                 continue
-            news.append((call, message))
+            if news and news[-1][0] is call:
+                news[-1][1].append(message)
+            else:
+                news.append((call, [message]))
             if isinstance(message, _TERMINALS):
                 del self._held[call.number]
                 self._canceling.discard(call.number)
                 self.answered += 1
                 self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
-        for call, message in news:
-            call.post(message)
+        for call, happenings in news:
+            call.post(*happenings)
 
     def _greeted(self, hello: Hello) -> None:
         if self.ready:

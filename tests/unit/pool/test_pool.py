@@ -14,6 +14,7 @@ import pytest
 from tests.unit.worker.fakes import FakeProcess
 from wetlands_rx._pool.pool import Pool
 from wetlands_rx._task.call import Call, Runner
+from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.messages import CallFunction, Configure, Exit, RunScript
 from wetlands_rx._worker.output_lines import PrintedLine
@@ -114,7 +115,7 @@ def clock(runtime: FakeRuntime) -> Clock:
 
 @pytest.fixture
 def pool(processes: Processes, runtime: FakeRuntime) -> Iterator[Pool]:
-    pool = Pool("env", processes.start, cast(Runtime, runtime))
+    pool = Pool("env", processes.start, cast(Runtime, runtime), Streams("env"))
     yield pool
     pool.close(0.0)
 
@@ -518,15 +519,15 @@ class Meddling:
 
     def __init__(self, pool: Pool, meddle: Callable[[], object]) -> None:
         self._pool, self._meddle = pool, meddle
-        self.delivery = pool.delivery
+        self.delivery, self.events = pool.delivery, pool.events
         self.withdraw, self.ask_cancel = pool.withdraw, pool.ask_cancel
 
     def start(self, call: Call) -> None:
         post = call.post
 
-        def post_and_meddle(happening: Any) -> None:
+        def post_and_meddle(*happenings: Any) -> None:
             call.post = post
-            post(happening)
+            post(*happenings)
             self._meddle()
 
         call.post = post_and_meddle

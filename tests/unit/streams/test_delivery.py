@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from wetlands_rx._streams.delivery import CLOSING_PATIENCE_S, Deliverer, Delivery, Mailbox, Step
+from wetlands_rx._streams.delivery import CLOSING_PATIENCE_S, Delivery
+from wetlands_rx._streams.mailbox import Deliverer, Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._worker.supervisor import Supervisor
 from wetlands_rx.testing import ManualDelivery
@@ -50,7 +51,7 @@ def delivery(clock: Clock) -> Iterator[Delivery]:
 
 
 def telling(*listeners: Listener[int]) -> Callable[[int, int], list[Step]]:
-    return lambda item, _number: [(listener, partial(listener.next, item)) for listener in listeners]
+    return lambda item, _number: [(listener, item) for listener in listeners]
 
 
 def doing(function: Callable[[int], object]) -> Callable[[int, int], list[Step]]:
@@ -487,7 +488,7 @@ def test_however_many_listeners_block_the_others_are_served(clock: Clock, most_o
 
     def handle(item: int, _number: int) -> list[Step]:
         slow = Listener[str](block, None, "it")
-        return [(slow, partial(slow.next, "first")), (slow, partial(slow.next, "second")), (None, ends[item].set)]
+        return [(slow, "first"), (slow, "second"), (None, ends[item].set)]
 
     for item in range(20):
         Mailbox(handle, delivery).post(item)
@@ -615,7 +616,7 @@ def test_finalizers_of_items_calls_and_listeners_may_post() -> None:
         if item is None:
             return []
         slow = Listener[Dying](keep(Dying(call_back)), None, "it")
-        return [(slow, partial(slow.next, item)), (None, partial(void, Dying(call_back)))]
+        return [(slow, item), (None, partial(void, Dying(call_back)))]
 
     mailbox = Mailbox[Dying | None](handle, delivery)
     for _ in range(3):
@@ -645,7 +646,7 @@ def test_finalizers_of_what_a_listener_missed_may_post(delivery: Delivery, clock
     slow = Listener(on_item, None, "it")
 
     def handle(item: Dying | None, _number: int) -> list[Step]:
-        return [(slow, partial(slow.next, item))]
+        return [(slow, item)]
 
     mailbox = Mailbox[Dying | None](handle, delivery)
     for _ in range(3):

@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
-from wetlands_rx._streams.delivery import Mailbox, Step
+from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.report import described, report, warn
-from wetlands_rx._streams.subject import Listener, SerialSubject
+from wetlands_rx._streams.subject import Last, Listener, SerialSubject
 from wetlands_rx.testing import ManualDelivery
 
 
@@ -97,7 +97,7 @@ def test_listeners_after_one_that_raises_are_told_though_the_log_raises_too() ->
     bad, good = Listener[int](Nameless(), Nameless(), "it"), Listener[int](seen.append, None, "it")
 
     def handle(item: int, _number: int) -> list[Step]:
-        return [(None, fail), (bad, partial(bad.last, item)), (good, partial(good.next, item))]
+        return [(None, fail), (bad, Last(item)), (good, item)]
 
     mailbox = Mailbox(handle, delivery)
     mailbox.post(1)

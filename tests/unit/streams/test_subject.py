@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from reactivex.subject import ReplaySubject
 
-from wetlands_rx._streams.delivery import Step
-from wetlands_rx._streams.subject import Listener, SerialSubject, TerminalSubject
+from wetlands_rx._streams.mailbox import Step
+from wetlands_rx._streams.subject import Last, Listener, SerialSubject, TerminalSubject
 
 
 class Log(list[str]):
@@ -28,8 +28,9 @@ def log() -> Log:
 
 
 def make(calls: list[Step]) -> None:
-    for _, call in calls:
-        call()
+    for party, what in calls:
+        assert party is not None
+        party.hear(what)
 
 
 # --- Listener
@@ -40,7 +41,7 @@ def test_what_a_listener_raises_is_logged_with_its_name(error: BaseException, ca
     def broken(_event: object) -> None:
         raise error
 
-    Listener(broken, broken, "the source").last("event")
+    Listener(broken, broken, "the source").hear(Last("event"))
     assert [record.getMessage() for record in caplog.records] == [
         f"a listener of the source raised: {__name__}.{broken.__qualname__}",
         f"a listener of the source raised at its end: {__name__}.{broken.__qualname__}",
@@ -50,8 +51,8 @@ def test_what_a_listener_raises_is_logged_with_its_name(error: BaseException, ca
 
 def test_a_listener_hears_nothing_after_its_end(log: Log) -> None:
     listener = log.listener("a")
-    listener.last(1)
-    listener.last(2)
+    listener.hear(Last(1))
+    listener.hear(Last(2))
     assert log == ["a 1", "a end None"]
 
 

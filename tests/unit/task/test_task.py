@@ -24,7 +24,7 @@ from wetlands_rx._task.lifecycle import (
     Happening,
     PoolBroken,
 )
-from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputUnopened, Raised, Updated
+from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Raised, Updated
 from wetlands_rx._wire.values import Packed, pack
 from wetlands_rx.exceptions import (
     ExecutionException,
@@ -46,6 +46,12 @@ Event = TaskEvent[Any]
 @pytest.fixture
 def runner() -> FakeRunner:
     return FakeRunner()
+
+
+def test_late_news_of_a_task_that_nobody_observes_change_nothing(runner: FakeRunner) -> None:
+    task = ended(runner, COMPLETED)
+    runner.happen(task, Updated(0, "late", 1, 2), OutputSet(0, "late", 1))
+    assert (task.status, task.message, task.progress, task.outputs) == (COMPLETED, None, None, {})
 
 
 def types(events: list[Event]) -> list[TaskEventType]:

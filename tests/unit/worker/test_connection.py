@@ -14,6 +14,7 @@ from wetlands_rx._wire.frames import join
 from wetlands_rx._wire.messages import Finished, Up, Updated
 from wetlands_rx._worker.connection import WorkerConnection
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
+from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
 
@@ -49,9 +50,14 @@ def owner() -> Owner:
 
 
 @pytest.fixture
-def theirs_and_connection(owner: Owner) -> Iterator[tuple[socket.socket, WorkerConnection]]:
+def delivery() -> ManualDelivery:
+    return ManualDelivery()
+
+
+@pytest.fixture
+def theirs_and_connection(owner: Owner, delivery: ManualDelivery) -> Iterator[tuple[socket.socket, WorkerConnection]]:
     ours, theirs = socket.socketpair()
-    connection = WorkerConnection(ours, "test", owner.on_messages, owner.on_end)
+    connection = WorkerConnection(ours, "test", owner.on_messages, owner.on_end, delivery)
     connection.start()
     yield theirs, connection
     theirs.close()
@@ -116,7 +122,7 @@ def test_a_bug_in_the_reader_is_told_as_an_end(owner: Owner) -> None:
         raise ZeroDivisionError("our bug")
 
     ours, theirs = socket.socketpair()
-    connection = WorkerConnection(ours, "broken", broken, owner.on_end)
+    connection = WorkerConnection(ours, "broken", broken, owner.on_end, ManualDelivery())
     connection.start()
     theirs.sendall(result(1))
     assert owner.ended.wait(SOON)
@@ -187,18 +193,22 @@ def test_the_reading_ends_though_somebody_holds_the_other_end_open(
 # --- The stream
 
 
-def test_the_messages_as_a_stream(owner: Owner, connection: WorkerConnection, theirs: socket.socket) -> None:
+def test_the_messages_as_a_stream(
+    owner: Owner, connection: WorkerConnection, theirs: socket.socket, delivery: ManualDelivery
+) -> None:
     seen: list[object] = []
     connection.messages.subscribe(seen.append, on_completed=lambda: seen.append("completed"))
     theirs.sendall(codec.encode_updates(1, [("a", 1, None)]) + result(1, "value"))
     theirs.close()
     assert owner.ended.wait(SOON)
     connection.close(None)
+    assert seen == []  # not by the reader
+    delivery.run()
     assert seen == [Updated(1, "a", 1, None), Finished(1, "value"), "completed"]
 
 
 def test_a_crash_is_an_error_of_the_stream_also_for_late_subscribers(
-    owner: Owner, connection: WorkerConnection, theirs: socket.socket
+    owner: Owner, connection: WorkerConnection, theirs: socket.socket, delivery: ManualDelivery
 ) -> None:
     died = WorkerDiedError("worker", 3)
     errors: list[Exception] = []
@@ -207,11 +217,12 @@ def test_a_crash_is_an_error_of_the_stream_also_for_late_subscribers(
     assert owner.ended.wait(SOON)
     connection.close(died)
     connection.messages.subscribe(on_error=errors.append)
+    delivery.run()
     assert errors == [died, died]
 
 
 def test_a_stream_asked_for_after_the_end_has_ended(
-    owner: Owner, connection: WorkerConnection, theirs: socket.socket
+    owner: Owner, connection: WorkerConnection, theirs: socket.socket, delivery: ManualDelivery
 ) -> None:
     theirs.close()
     assert owner.ended.wait(SOON)
@@ -222,7 +233,11 @@ def test_a_stream_asked_for_after_the_end_has_ended(
 
 
 def test_a_subscriber_that_raises_does_not_stop_the_reading(
-    owner: Owner, connection: WorkerConnection, theirs: socket.socket, caplog: pytest.LogCaptureFixture
+    owner: Owner,
+    connection: WorkerConnection,
+    theirs: socket.socket,
+    delivery: ManualDelivery,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(_message: object) -> None:
         raise ValueError("no")
@@ -232,4 +247,5 @@ def test_a_subscriber_that_raises_does_not_stop_the_reading(
     owner.wait_for_messages(1)
     theirs.sendall(result(2))
     owner.wait_for_messages(1)
+    delivery.run()
     assert "the messages of worker test" in caplog.text

@@ -11,12 +11,14 @@ import pytest
 from tests.unit.worker.fakes import FakeProcess
 from wetlands_rx._task.call import Call
 from wetlands_rx._task.lifecycle import Dispatched, Happening
+from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import join
 from wetlands_rx._wire.messages import Configure, Exit, Finished, Logged, Updated
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
+from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
 
@@ -27,6 +29,8 @@ class Owner:
     def __init__(self) -> None:
         self.story: list[Any] = []
         self.told = threading.Condition()
+        self.delivery = ManualDelivery()
+        self.streams = Streams("env")
 
     def tell(self, what: Any) -> None:
         with self.told:
@@ -81,9 +85,10 @@ class Posted(list[Happening]):
     def __init__(self, owner: Owner, number: int) -> None:
         self.owner, self.number = owner, number
 
-    def __call__(self, happening: Happening) -> None:
-        self.append(happening)
-        self.owner.tell((self.number, type(happening)))
+    def __call__(self, *happenings: Happening) -> None:
+        self.extend(happenings)
+        for happening in happenings:
+            self.owner.tell((self.number, type(happening)))
 
 
 def make_call(owner: Owner, number: int = 1) -> tuple[Call, Posted]:
@@ -164,8 +169,8 @@ def test_a_call_of_another_worker_is_not_canceled_here(owner: Owner, process: Fa
 def test_a_cancel_during_the_handover_is_sent_after_the_call(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     call, posted = make_call(owner)
 
-    def post(happening: Happening) -> None:
-        posted(happening)
+    def post(*happenings: Happening) -> None:
+        posted(*happenings)
         call.cancel_requested = True  # as Task.cancel does
         ready.cancel(call)
 
@@ -269,8 +274,8 @@ def test_a_call_that_could_not_be_sent_is_refused_and_not_told_as_lost(
 ) -> None:
     call, posted = make_call(owner)
 
-    def post(happening: Happening) -> None:
-        posted(happening)
+    def post(*happenings: Happening) -> None:
+        posted(*happenings)
         process.die()
         owner.wait_for(("lost", []))
 
@@ -310,6 +315,7 @@ def test_the_stream_of_messages_completes_after_an_exit_and_errors_after_a_crash
         ready.ask_exit()
     process.die()
     owner.wait_for(("lost", []))
+    owner.delivery.run()
     if asked:
         assert seen == ["completed"]
     else:
@@ -322,4 +328,4 @@ def test_the_frame_of_a_call_is_sent_as_it_was_made(owner: Owner, process: FakeP
     ready.run(call)
     heard = process.hear_call()
     assert heard.packed.load() == ((b"x" * 1000,), {})
-    assert len(join(call.parts)) > 1000
+    assert len(join(call.payload)) > 1000
