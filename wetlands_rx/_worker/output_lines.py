@@ -21,7 +21,7 @@ _MARK = re.compile(
     re.escape(BEGIN) + rb"(0|[1-9a-f][0-9a-f]{0,3});(0|[1-9a-f][0-9a-f]{0,11});([^\x00-\x1f\x7f]+)" + re.escape(END)
 )
 _CONTROL = re.compile(rb"[\x00-\x1f]")
-_LINE = re.compile(rb"([^\r\n]*)([\r\n])")
+_LINE_END = re.compile(rb"[\r\n]")
 
 
 class PrintedLine(NamedTuple):
@@ -114,11 +114,11 @@ class OutputLines:
             return
         text, returned = self._begun.pop(printer, _NOTHING)
         at = 0
-        for match in _LINE.finditer(data):
-            at = match.end()
-            text += match[1]
+        for end in _LINE_END.finditer(data):
+            text += data[at : end.start()]
+            at = end.end()
             returned = returned and not text
-            if match[2] == b"\n":
+            if end[0] == b"\n":
                 if not returned:
                     yield from _lines(printer, text)
                 returned = False
