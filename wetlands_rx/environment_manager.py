@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from wetlands_rx.exceptions import ProvisioningError, RecipeError
-from wetlands_rx.logger import LogContext, log
+from wetlands_rx.logger import LogContext, RecordSink, log
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from reactivex import Observable
 
+    from wetlands_rx._provision.backend import Report
     from wetlands_rx._provision.prefix import Prefix
     from wetlands_rx._provision.recipe import Recipe
     from wetlands_rx._provision.store import Store
@@ -87,6 +88,7 @@ class EnvironmentManager:
         self.log_file_path = None if log_file_path is None else self.wetlands_instance_path / log_file_path
         self.environments: dict[str, Environment] = {}
         self._proxies: dict[str, str] = {}
+        self._streams_by_name: dict[str, Streams] = {}
 
     @property
     def main_environment(self) -> InternalEnvironment:
@@ -144,15 +146,16 @@ class EnvironmentManager:
             raise ProvisioningError(
                 name, f"this name is taken by {known.path}, which was loaded", hint="choose another"
             )
-        prefix = provision(
-            store,
-            self._backend(),
-            name,
-            recipe,
-            lambda stage, message: self._report(name, stage, message),
-            replace_existing=replace_existing,
-            retire=lambda prefix: self._retire(name, prefix),
-        )
+        with self._reporting(name) as report:
+            prefix = provision(
+                store,
+                self._backend(),
+                name,
+                recipe,
+                report,
+                replace_existing=replace_existing,
+                retire=lambda prefix: self._retire(name, prefix),
+            )
         return self._registered(name, prefix)
 
     def load(self, name: str, environment_path: str | os.PathLike[str] | None = None) -> ExternalEnvironment:
@@ -246,14 +249,8 @@ class EnvironmentManager:
         recipe = _parsed(name, dependencies, additional_install_commands)
         if recipe.python:
             raise RecipeError(name, "the Python of an environment cannot be changed", hint="create another one")
-        return install(
-            self._store(),
-            self._backend(),
-            name,
-            environment.prefix,
-            recipe,
-            lambda stage, message: self._report(name, stage, message),
-        )
+        with self._reporting(name) as report:
+            return install(self._store(), self._backend(), name, environment.prefix, recipe, report)
 
     def execute_commands(
         self,
@@ -378,7 +375,9 @@ class EnvironmentManager:
     def _streams_of(self, name: str) -> Streams:
         from wetlands_rx._task.streams import Streams
 
-        return Streams(f"environment {name}", parent=self._streams)
+        made = Streams(f"environment {name}", parent=self._streams)
+        # One step again. They go on when the environment is replaced, and are told how that comes along.
+        return self._streams_by_name.setdefault(name, made)
 
     def _end_streams(self) -> None:
         if "_own_streams" not in vars(self) or not self._streams.observed:
@@ -438,8 +437,19 @@ class EnvironmentManager:
             self.environments.pop(name, None)
             known.exit()
 
-    def _report(self, name: str, stage: str, message: str) -> None:
-        log(logging.INFO, message, LogContext(log_source="environment", env_name=name, stage=stage))
+    @contextmanager
+    def _reporting(self, name: str) -> Generator[Report]:
+        """What tells, meanwhile, how the making of an environment comes along."""
+        if "_own_streams" not in vars(self):  # nobody can have subscribed
+            yield lambda stage, message: self._report(name, stage, message)
+            return
+        from wetlands_rx._worker.outlet import Outlet
+
+        with Outlet(self._streams_of(name)) as outlet:
+            yield lambda stage, message: self._report(name, stage, message, outlet)
+
+    def _report(self, name: str, stage: str, message: str, sink: RecordSink | None = None) -> None:
+        log(logging.INFO, message, LogContext(log_source="environment", env_name=name, stage=stage), sink)
         if self.log_file_path is not None:
             _append(self.log_file_path, f"{name} {stage}: {message}")
 

@@ -319,6 +319,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         Raises:
             subprocess.CalledProcessError: with `wait`, when a command failed; carries the output when `log`.
         """
+        from wetlands_rx._worker.outlet import Outlet
         from wetlands_rx._worker.process_logger import ProcessLogger
 
         script = "\n".join(["set -e", *platform_commands(additional_activate_commands), *platform_commands(commands)])
@@ -335,7 +336,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
         logger = None
         if log:
             context = LogContext(log_source="environment", env_name=self.name, stage="commands")
-            logger = ProcessLogger(process, context | (log_context or LogContext()))
+            outlet = Outlet(self._streams)
+            logger = ProcessLogger(process, context | (log_context or LogContext()), sink=outlet, on_end=outlet.close)
             self._loggers[process] = logger
             logger.start_reading()
         if wait:

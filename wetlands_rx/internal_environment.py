@@ -15,6 +15,7 @@ from wetlands_rx._pool.local_calls import FunctionOfFile, LocalFunction, LocalSc
 from wetlands_rx._pool.threads import ThreadPool
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
+from wetlands_rx._worker.outlet import Outlet
 from wetlands_rx.environment import Callee, Environment, PathLike
 from wetlands_rx.logger import LogContext, log
 
@@ -136,7 +137,8 @@ class InternalEnvironment(Environment, runtime.Closable):
 
     def _warn(self, text: str) -> None:
         context = LogContext(log_source="environment", env_name=self.name, stage="launch")
-        log(_WARNING, f"environment {self.name}: {text}", context)
+        with Outlet(self._streams) as outlet:
+            log(_WARNING, f"environment {self.name}: {text}", context, outlet)
 
     # --- Calls
 

@@ -22,11 +22,12 @@ import sys
 import threading
 from collections.abc import Callable
 from os import PathLike, fspath
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 __all__ = [
     "DEFAULT_FORMAT",
     "LogContext",
+    "RecordSink",
     "attach_log_handler",
     "enable_console_logging",
     "enable_file_logging",
@@ -58,6 +59,19 @@ class LogContext(TypedDict, total=False):
     stage: str | None
 
 
+class RecordSink(Protocol):
+    """Somebody who wants records whatever the level of the logger, such as `Environment.logs`."""
+
+    @property
+    def observed(self) -> bool:
+        """True while records are wanted."""
+        ...
+
+    def emit(self, record: logging.LogRecord, /) -> None:
+        """Take a record; returns at once."""
+        ...
+
+
 _NOWHERE: dict[str, object] = {
     "log_source": "global",
     "env_name": None,
@@ -84,16 +98,30 @@ def record(level: int, text: str, context: LogContext) -> logging.LogRecord:
     return logger.makeRecord(logger.name, level, "(wetlands_rx)", 0, "%s", (text,), None, None, extra)
 
 
-def log(level: int, text: str, context: LogContext) -> None:
-    """Emit a record; its text is never formatted with `%`.
+def log(
+    level: int,
+    text: str,
+    context: LogContext,
+    sink: RecordSink | None = None,
+    handle: Callable[[logging.LogRecord], object] = logger.handle,
+) -> None:
+    """Emit a record; its text is never formatted with `%`. None is made when nobody wants it.
 
     Args:
         level: A level of the `logging` module.
         text: One line or more.
         context: Where it comes from; what is missing becomes None.
+        sink: Gets it too, and first.
+        handle: Has the handlers called when the logger lets this level through; by default at once, on this thread.
     """
-    if logger.isEnabledFor(level):
-        logger.handle(record(level, text, context))
+    enabled, observed = logger.isEnabledFor(level), sink is not None and sink.observed
+    if not enabled and not observed:
+        return
+    made = record(level, text, context)
+    if sink is not None and observed:
+        sink.emit(made)
+    if enabled:
+        handle(made)
 
 
 def log_global(text: str, stage: str | None = None, *, level: int = logging.INFO) -> None:

@@ -47,7 +47,6 @@ _REPLACEMENT_TIMEOUT_S = 20.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _MOST_LINES = 10_000
 """Printed lines beyond this many that no handler has taken yet are dropped, so that output costs no memory."""
-_LogItem = tuple[int, str, LogContext]
 
 
 class _State(Enum):
@@ -120,7 +119,7 @@ class Pool:
         self._start_timeout = 0.0
         self._abandoned = False
         self._launched = threading.Event()
-        self._logs: Mailbox[_LogItem] = Mailbox(self._log, runtime.delivery)
+        self._logs: Mailbox[logging.LogRecord] = Mailbox(_handle, runtime.delivery)
         self._pid = os.getpid()
         _pools.add(self)
 
@@ -310,17 +309,17 @@ class Pool:
             task_id=task_id(id_base(), call.number),
             worker_index=worker.index,
         )
-        self._logs.post((record.level, record.text, context))
+        log(record.level, record.text, context, self.streams.logs, self._logs.post)
 
     def on_line(self, index: int, stream: str, line: PrintedLine) -> None:
         """A worker has printed a line. On the supervisor's thread."""
-        if not logger.isEnabledFor(logging.INFO) or self._logs.pending >= _MOST_LINES:
-            return  # nobody reads it, or not fast enough
+        if not self.streams.logs.observed and not logger.isEnabledFor(logging.INFO):
+            return  # before the context: most lines are read by nobody
         context = LogContext(log_source="execution", env_name=self._environment, worker_index=index, stream=stream)
         if line.task is not None:
             context["call_target"] = line.target
             context["task_id"] = task_id(id_base(), line.task)
-        self._logs.post((logging.INFO, line.text, context))
+        log(logging.INFO, line.text, context, self.streams.logs, self._handle_line)
 
     def on_lost(self, worker: Worker, held: list[Call]) -> None:
         """A worker's process has ended, for whatever reason."""
@@ -482,10 +481,14 @@ class Pool:
             how = f"its process {describe_exit(death.exit_code, death.signal) if death is not None else 'ended'}"
         return WorkerStartError(self._name(worker.index), how, death.stderr_tail if death is not None else ())
 
-    def _log(self, item: _LogItem, number: int) -> tuple[Step, ...]:
-        level, text, context = item
-        log(level, text, context)
-        return ()
+    def _handle_line(self, record: logging.LogRecord) -> None:
+        if self._logs.pending < _MOST_LINES:
+            self._logs.post(record)
+
+
+def _handle(record: logging.LogRecord, number: int) -> tuple[Step, ...]:
+    logger.handle(record)
+    return ()
 
 
 _pools: WeakSet[Pool] = WeakSet()

@@ -10,25 +10,26 @@ import itertools
 import os
 import threading
 import time
+from logging import LogRecord
 from queue import SimpleQueue
 from typing import Any
 
 from wetlands_rx._pool.dispatch import Dispatch
 from wetlands_rx._pool.local_calls import LocalLine, run_call
 from wetlands_rx._pool.local_modules import modules
+from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Mailbox, Step
-from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo
+from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo, id_base
 from wetlands_rx._task.lifecycle import Dispatched, EnvironmentExited, PoolBroken
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType
 from wetlands_rx._task.task import TaskEvent
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx.exceptions import NotLaunchedError, WetlandsError
-from wetlands_rx.logger import LogContext, log
+from wetlands_rx.logger import LogContext, log, logger
 
 EXIT_GRACE_S = 1.0
-_LogItem = tuple[int, str, LogContext]
 
 
 class _Worker:
@@ -74,7 +75,7 @@ class ThreadPool:
         self._dispatch: Dispatch[Call] = Dispatch()
         self._workers: dict[int, _Worker] = {}
         self._closed = False
-        self._logs: Mailbox[_LogItem] = Mailbox(self._log, delivery)
+        self._logs: Mailbox[LogRecord] = Mailbox(_handle, delivery)
 
     @property
     def size(self) -> int:
@@ -196,14 +197,11 @@ class ThreadPool:
             log_source="execution",
             env_name=self._environment,
             call_target=call.target,
+            task_id=task_id(id_base(), call.number),
             worker_index=worker.index,
         )
-        self._logs.post((record.level, record.text, context))  # handlers are the user's code
-
-    def _log(self, item: _LogItem, number: int) -> tuple[Step, ...]:
-        level, text, context = item
-        log(level, text, context)
-        return ()
+        # Handlers are the user's code, so a delivery thread calls them.
+        log(record.level, record.text, context, self._streams.logs, self._logs.post)
 
     # --- inside
 
@@ -231,6 +229,11 @@ class ThreadPool:
     def disown(self) -> None:
         """In a forked child: the threads are the parent's, and so is whoever holds the lock."""
         self._lock, self._closed = threading.Lock(), True
+
+
+def _handle(record: LogRecord, number: int) -> tuple[Step, ...]:
+    logger.handle(record)
+    return ()
 
 
 def _abandon(worker: _Worker, call: Call) -> None:

@@ -21,6 +21,10 @@ from wetlands_rx._worker.supervisor import Supervisor
 _EXECUTOR = Path(__file__).resolve().parent.parent / "module_executor.py"
 _TAIL_LINES = 20
 _READ_BYTES = 1 << 16
+_READS = 4
+"""So often a pipe is read in its turn: thousands of lines, which take their time."""
+_MOST_READS = 16
+"""As many as empty the largest pipe that Linux allows to everybody."""
 _REAP_S = 10.0
 
 OnLine = Callable[[str, PrintedLine], None]
@@ -116,7 +120,7 @@ class WorkerProcess:
             self._kill_session()  # what it started outlives it otherwise
             for pipe in self._pipes:
                 self._supervisor.unwatch(pipe.descriptor)
-                pipe.pump()
+                pipe.pump(_MOST_READS)
             if self._pidfd >= 0:
                 self._supervisor.unwatch(self._pidfd)
                 os.close(self._pidfd)
@@ -196,19 +200,19 @@ class _OutputPipe:
         self._lock = threading.Lock()  # one reader at a time
         os.set_blocking(descriptor, False)
 
-    def pump(self) -> bool:
-        """Read what is there; False at the end of the stream."""
+    def pump(self, reads: int = _READS) -> bool:
+        """Read what is there, a piece at each of so many reads; False at the end of the stream."""
         lines: list[PrintedLine] = []
         with self._lock:
-            goes_on = self._read(lines)
+            goes_on = self._read(lines, reads)
         for line in lines:
             self.tail.append(line.text)
             if self._on_line is not None:
                 self._on_line(self._name, line)
         return goes_on
 
-    def _read(self, lines: list[PrintedLine]) -> bool:
-        for _ in range(16):  # then other workers have their turn
+    def _read(self, lines: list[PrintedLine], reads: int) -> bool:
+        for _ in range(reads):  # then other workers have their turn
             try:
                 data = os.read(self.descriptor, _READ_BYTES)
             except BlockingIOError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO
 
 from wetlands_rx._streams.report import report
-from wetlands_rx.logger import LogContext, log
+from wetlands_rx.logger import LogContext, RecordSink, log
 
 _HISTORY_LINES = 10_000
 _LINE_CHARACTERS = 1 << 16
@@ -39,12 +39,22 @@ class ProcessLogger:
         process: Started with `stdout=PIPE` and text mode, `stderr` a pipe too or merged.
         context: Goes with each record.
         level: The level of the records.
+        sink: Gets each record too, whatever the level of the logger.
+        on_end: Called when all output has ended, on the last of the threads.
     """
 
     def __init__(
-        self, process: subprocess.Popen[str], context: LogContext | None = None, level: int = logging.INFO
+        self,
+        process: subprocess.Popen[str],
+        context: LogContext | None = None,
+        level: int = logging.INFO,
+        *,
+        sink: RecordSink | None = None,
+        on_end: Callable[[], object] | None = None,
     ) -> None:
         self._process = process
+        self._sink = sink
+        self._on_end = on_end
         self._context = context or LogContext(log_source="environment")
         self._level = level
         self._changed = threading.Condition()  # guards the fields below
@@ -164,7 +174,10 @@ class ProcessLogger:
         finally:
             with self._changed:
                 self._open -= 1
+                last = not self._open
                 self._changed.notify_all()
+            if last and self._on_end is not None:
+                self._on_end()
 
     def _take(self, stream: str, line: str) -> None:
         with self._changed:
@@ -176,7 +189,7 @@ class ProcessLogger:
                 subscriber.waiting.append((line, context))
             self._changed.notify_all()
         try:
-            log(self._level, line, context)
+            log(self._level, line, context, self._sink)
         except (Exception, SystemExit):  # noqa: BLE001 - a log handler is the user's code; the output must be read on
             report("a log handler raised at a command's output")
         for subscriber in subscribers:
