@@ -240,7 +240,11 @@ class Environment(ABC):
 
     @property
     def logs(self) -> Observable[logging.LogRecord]:
-        """The log records of this environment, whatever the level of the logger: what functions log and print, too."""
+        """The log records of this environment, whatever the level of the logger: what functions log and print, too.
+
+        Also those of its making, and of the output of `execute_commands`. Their attributes are those of
+        `wetlands_rx.logger`. When more than 10,000 wait for a slow observer, the newest replaces the one before it.
+        """
         return self._streams.logs.as_observable()
 
     # --- Blocking calls

@@ -23,7 +23,7 @@ from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
-from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType
+from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
 from wetlands_rx._task.task import TaskEvent
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx._worker.output_lines import PrintedLine
@@ -45,8 +45,6 @@ _KILL_GRACE_S = 5.0
 _REPLACEMENT_TIMEOUT_S = 20.0
 """How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-_MOST_LINES = 10_000
-"""Printed lines beyond this many that no handler has taken yet are dropped, so that output costs no memory."""
 
 
 class _State(Enum):
@@ -482,7 +480,7 @@ class Pool:
         return WorkerStartError(self._name(worker.index), how, death.stderr_tail if death is not None else ())
 
     def _handle_line(self, record: logging.LogRecord) -> None:
-        if self._logs.pending < _MOST_LINES:
+        if self._logs.pending < MOST_RECORDS:  # else they are dropped, so that output costs no memory
             self._logs.post(record)
 
 

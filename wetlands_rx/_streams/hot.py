@@ -24,7 +24,8 @@ class HotSubject(Observable[_T], Generic[_T]):
     Args:
         source: What it is the stream of, for the log.
         parent: A wider stream that receives everything too.
-        may_drop: True for an item that a newer one of its kind may replace when more than 65,536 wait.
+        may_drop: True for an item that a newer one of its kind may replace when more than `most_waiting` wait.
+        most_waiting: By default 65,536.
         lives: What ends may begin again: the end is told to those who listen then, and who subscribes later waits for
             the next life. Else the first end is final, and told to whoever comes later.
     """
@@ -35,12 +36,14 @@ class HotSubject(Observable[_T], Generic[_T]):
         *,
         parent: HotSubject[_T] | None = None,
         may_drop: Callable[[_T], bool] | None = None,
+        most_waiting: int | None = None,
         lives: bool = False,
     ) -> None:
         super().__init__()
         self._source = source
         self._parent = parent
         self._may_drop = may_drop
+        self._most_waiting = most_waiting
         self._lives = lives
         self._guard = threading.Lock()  # guards the fields below
         self._listeners: tuple[Listener[_T], ...] = ()
@@ -55,7 +58,8 @@ class HotSubject(Observable[_T], Generic[_T]):
 
     def open(self, threads: Threads) -> None:
         """Say who calls the observers from now on."""
-        made: Mailbox[_T | Ended] = Mailbox(self._steps, threads, self if self._may_drop is not None else None)
+        mergeable = self if self._may_drop is not None else None
+        made: Mailbox[_T | Ended] = Mailbox(self._steps, threads, mergeable, self._most_waiting)
         with self._guard:
             if self._mailbox is None:
                 self._mailbox = made

@@ -153,6 +153,7 @@ class Mailbox(Generic[_T]):
         handle: Receives each item and its number in the order of posting; returns the calls.
         threads: Who empties it.
         mergeable: What may be left out in a flood; by default nothing, and then it grows without bound.
+        most_waiting: Beyond so many it is; by default `MOST_WAITING`.
 
     Attributes:
         accepted: How many items were posted, without those that were merged.
@@ -172,6 +173,7 @@ class Mailbox(Generic[_T]):
         "_lock",
         "_mark",
         "_mergeable",
+        "_most_waiting",
         "_place",
         "_slow_until",
         "_spent",
@@ -189,10 +191,12 @@ class Mailbox(Generic[_T]):
         handle: Callable[[_T, int], Sequence[Step]],
         threads: Threads,
         mergeable: Mergeable[_T] | None = None,
+        most_waiting: int | None = None,
     ) -> None:
         self._handle = handle
         self.threads = threads
         self._mergeable = mergeable
+        self._most_waiting = MOST_WAITING if most_waiting is None else most_waiting
         self._lock = threading.Lock()  # guards the fields below, and every party's `late`
         self._waiting: list[_T | None] = []  # no deque: that takes 0.7 kB, and most mailboxes hold one item
         self._head = 0  # those before it have been taken
@@ -215,7 +219,7 @@ class Mailbox(Generic[_T]):
         """Add items. From any thread; returns at once."""
         with self._lock:
             for item in items:
-                if len(self._waiting) - self._head < MOST_WAITING or not self._merged(item):
+                if len(self._waiting) - self._head < self._most_waiting or not self._merged(item):
                     self._waiting.append(item)
                     self.accepted += 1
             scheduled, self._busy = self._busy, True
@@ -371,7 +375,7 @@ class Mailbox(Generic[_T]):
             late = party.late
             if late is None:
                 return False
-            if len(late) >= MOST_WAITING and self._replaces(what, late[-1]):
+            if len(late) >= self._most_waiting and self._replaces(what, late[-1]):
                 replaced, late[-1] = late[-1], what
                 self.dropped += 1
             else:

@@ -14,6 +14,9 @@ from wetlands_rx._task.call import WorkerInfo
 from wetlands_rx._task.task import TaskEvent, TaskEventType
 from wetlands_rx._wire.messages import Up, Updated
 
+MOST_RECORDS = 10_000
+"""So many log records wait for whoever reads them; they are large."""
+
 
 class WorkerMessage(NamedTuple):
     """A message as it came out of a worker's pipe.
@@ -76,7 +79,8 @@ class Streams:
         def make(what: str) -> Any:
             drops = _MAY_DROP.get(what)
             above = getattr(parent, what) if parent is not None else None
-            return HotSubject[Any](f"the {what} of {name}", parent=above, may_drop=drops, lives=True)
+            most = MOST_RECORDS if what == "logs" else None
+            return HotSubject[Any](f"the {what} of {name}", parent=above, may_drop=drops, most_waiting=most, lives=True)
 
         self.messages: HotSubject[WorkerMessage] = make("messages")
         self.events: HotSubject[TaskEvent[Any]] = make("events")
