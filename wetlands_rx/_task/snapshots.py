@@ -21,7 +21,7 @@ _ENDS = {
 _TYPES = {RUNNING: TaskEventType.UPDATE, **{status: kind for kind, status in _ENDS.items()}}
 
 _ETA_TASKS, _ETA_S = 3, 5.0
-"""Before so many tasks have ended, and for so long, nobody can say how long the rest takes."""
+"""Until so many tasks have ended, or so many seconds have gone by, nobody can say how long the rest takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class BatchSnapshot:
         progress: The share that is done, from 0 to 1; what running tasks report of themselves counts, so that it grows
             while they do. A task that has ended counts as done, however it ended.
         elapsed: Seconds since a worker got the first one, until the last one ended; 0 before.
-        eta: How many seconds the rest takes if it goes on as it did so far; None when nobody can say: before three
-            tasks have completed or failed and 5 s have gone by.
+        eta: How many seconds the rest takes if it goes on as it did so far; None when nobody can say, which is until
+            three tasks have completed or failed, or 5 s have gone by.
         running_tasks: Those that run, in the order in which they started.
     """
 

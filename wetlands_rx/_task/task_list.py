@@ -51,7 +51,7 @@ class TaskList(list[Task[T]]):
     # --- Waiting
 
     def wait_for(self, timeout: float | None = None) -> Self:
-        """Block until all have ended and their listeners have been told, those of `events` and `snapshots` too.
+        """Block until all have ended and their listeners have been told, those that subscribed to `events` before too.
 
         Args:
             timeout: For all together, in seconds; None waits as long as they run.
