@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from reactivex import Observable
+from reactivex import operators as ops
 from reactivex.scheduler import VirtualTimeScheduler
 from reactivex.testing import TestScheduler
 
 from wetlands_rx.exceptions import ExecutionException, InvalidStateError
 from wetlands_rx.progress import BatchSnapshot, snapshots
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskList, TaskStatus
-from wetlands_rx.testing import FakeRunner, ManualDelivery
+from wetlands_rx.testing import FakeRunner
 
 PENDING, RUNNING, COMPLETED, FAILED, CANCELED = TaskStatus
 STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
@@ -195,15 +196,11 @@ def test_a_task_that_is_in_the_list_twice_is_heard_once(runner: FakeRunner) -> N
     assert list(twice.results()) == list(twice.results(ordered=False)) == asyncio.run(awaited(twice)) == [42, 42]
 
 
-def test_looking_at_the_streams_observes_no_task(runner: FakeRunner, tasks: TaskList[Any]) -> None:
+def test_a_stream_that_nobody_subscribes_to_observes_no_task(tasks: TaskList[Any]) -> None:
     streams = tasks.events, tasks.snapshots()
-    runner.dispatch(tasks[0])
-    delivery = runner.delivery
-    assert isinstance(delivery, ManualDelivery)
-    tasks[0].cancel()
-    runner.call(tasks[0]).post()
-    assert delivery.waiting == 0, "an unobserved task needs no delivery thread"
-    del streams
+    assert not any(task._mailbox for task in tasks)  # pyright: ignore[reportPrivateUsage]
+    streams[0].subscribe()
+    assert all(task._mailbox for task in tasks)  # pyright: ignore[reportPrivateUsage]
 
 
 # --- Results
@@ -454,6 +451,14 @@ def test_no_snapshot_comes_after_disposing(runner: FakeRunner, tasks: TaskList[A
     watched.at(1, lambda: runner.dispatch(tasks[0]))
     watched.at(2, watched.subscription.dispose)
     assert watched.told == [(0, "0 of 3 done, 0%")]
+
+
+def test_a_subscriber_that_wants_one_snapshot_gets_one(runner: FakeRunner, tasks: TaskList[Any]) -> None:
+    log = told(tasks.snapshots().pipe(ops.take(1)))
+    for task in tasks:
+        runner.dispatch(task)
+        runner.finish(task)
+    assert [str(news) for news in log] == ["0 of 3 done, 0%", "|"]
 
 
 def test_what_changes_while_a_slow_subscriber_is_called_is_in_the_next_snapshot(
