@@ -14,6 +14,7 @@ from weakref import ref
 from reactivex import Observable
 
 from wetlands_rx._pool.mapping import MapIterator
+from wetlands_rx._remote_module import RemoteModule, TaskModule
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._wire import codec
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Environment", "RemoteModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
+__all__ = ["Environment", "RemoteModule", "TaskModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
 
 T = TypeVar("T")
 PathLike = str | Path
@@ -168,6 +169,22 @@ class Environment(ABC):
         payload = partial(self._script_payload, path, arguments, run_name)
         return self._begun(Task[None](self._runner(), os.path.basename(path), payload), start)
 
+    def submit_module(self, module_path: PathLike) -> TaskModule:
+        """A stand-in for a module, as that of `import_module`: its functions return at once, each with a started task.
+
+            seg = env.submit_module("segment.py")
+            task = seg.segment(image)
+
+        All arguments are those of the function; for `start=False` and the like there is `submit`.
+
+        Args:
+            module_path: The Python file; it is read, not run, in this process.
+        Raises:
+            FileNotFoundError: there is no such file.
+            SyntaxError: it is not Python of this version.
+        """
+        return TaskModule(_existing(module_path), self.name, self.submit)
+
     def map(
         self,
         module_path: PathLike,
@@ -278,7 +295,7 @@ class Environment(ABC):
             FileNotFoundError: there is no such file.
             SyntaxError: it is not Python of this version.
         """
-        return RemoteModule(self, _existing(module_path))
+        return RemoteModule(_existing(module_path), self.name, self.execute)
 
     def _finished(self, task: Task[T]) -> T:
         try:
@@ -322,35 +339,6 @@ class Environment(ABC):
     ) -> None:
         """Exit the environment."""
         self.exit()
-
-
-class RemoteModule:
-    """The functions of a file, each of which runs in an environment when called, and blocks until it has returned."""
-
-    def __init__(self, environment: Environment, path: str) -> None:
-        self._environment = environment
-        self._path = path
-        self._functions = _functions_of(path)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("__") or name not in self.__dict__.get("_functions", ()):
-            raise AttributeError(
-                _no_attribute(self.__dict__.get("_path", ""), name, self.__dict__.get("_functions", ()))
-            )
-        environment, path = self._environment, self._path
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return environment.execute(path, name, args, kwargs)
-
-        call.__name__ = call.__qualname__ = name
-        return call
-
-    def __dir__(self) -> list[str]:
-        return list(self._functions)
-
-    def __repr__(self) -> str:
-        names = ", ".join(self._functions)
-        return f"<RemoteModule {os.path.basename(self._path)} in {self._environment.name}: {names}>"
 
 
 def _target(module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
@@ -411,18 +399,3 @@ def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], erro
                 "build it inside the function, or pass what it is made from"
             )
     return SerializationError(f"the arguments of {target} cannot be sent: {type(error).__name__}: {error}")
-
-
-def _functions_of(path: str) -> tuple[str, ...]:
-    import ast
-
-    with open(path, "rb") as file:
-        tree = ast.parse(file.read(), path)
-    return tuple(node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-
-
-def _no_attribute(path: str, name: str, functions: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, functions, 1)
-    return f"{os.path.basename(path)} has no function {name!r}" + (f". Did you mean {near[0]!r}?" if near else "")

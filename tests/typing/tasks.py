@@ -13,6 +13,7 @@ from reactivex import operators as ops
 
 from wetlands_rx import ExecutionException, Task, TaskEvent, TaskEventType, TaskList, TaskStatus
 from wetlands_rx.external_environment import ExternalEnvironment
+from wetlands_rx.progress import BatchSnapshot, TaskSnapshot, snapshots
 
 Image = NDArray[np.float64]
 
@@ -77,6 +78,35 @@ def as_a_stream(task: Task[int]) -> Observable[int]:
 def listened_to(task: Task[int]) -> None:
     assert_type(task.listen(heard), Task[int])
     task.remove_listener(heard)
+
+
+def as_a_batch(tasks: TaskList[int]) -> Observable[int]:
+    assert_type(tasks[0], Task[int])
+    assert_type(tasks[1:], TaskList[int])
+    assert_type(tasks.wait_for(timeout=1.5), TaskList[int])
+    assert_type(tasks.results(), Iterator[int])
+    assert_type(tasks.results(ordered=False, timeout=1.5), Iterator[int])
+    assert_type(tasks.events, Observable[TaskEvent[int]])
+    assert_type(tasks.snapshots(), Observable[BatchSnapshot])
+    assert_type(tasks.snapshots(0.5).pipe(ops.map(share_of)), Observable[float])
+    assert_type(snapshots(tasks, tasks[0], period=0.5), Observable[BatchSnapshot])
+    return tasks.events.pipe(ops.filter(is_done), ops.map(result_of))
+
+
+async def awaited_as_a_batch(tasks: TaskList[int]) -> list[int]:
+    assert_type(await tasks, list[int])
+    return await tasks
+
+
+def modules(env: ExternalEnvironment) -> None:
+    assert_type(env.submit_module("segment.py").segment(1, two=2), Task[Any])
+    assert_type(env.import_module("segment.py").segment(1, two=2), Any)
+
+
+def share_of(snapshot: BatchSnapshot) -> float:
+    assert_type(snapshot.running_tasks, tuple[TaskSnapshot, ...])
+    assert_type(snapshot.eta, float | None)
+    return snapshot.progress
 
 
 def is_done(event: TaskEvent[int]) -> bool:

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
 from wetlands_rx._task.task import Task, delivery_of, notify_end
+from wetlands_rx.exceptions import InvalidStateError
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Order(Protocol[T]):
 
         Raises:
             TimeoutError: none came within `timeout` seconds.
+            InvalidStateError: none would ever come, for nobody has started them, and there is no timeout.
         """
         ...
 
@@ -52,6 +54,7 @@ class AsTheyEnd(Order[T], Generic[T]):
         self._tasks = tasks
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._next = -1
+        self._unstarted = [place for place, task in enumerate(tasks) if not task.started]
         for place, task in enumerate(tasks):
             self._watch(place, task)
 
@@ -64,12 +67,21 @@ class AsTheyEnd(Order[T], Generic[T]):
         """Blocks until one has ended."""
         if not self._open:
             return None
+        if timeout is None:
+            self._check_started()
         since = time.monotonic()
         if not delivery_of(self._tasks[0]).wait(self._took, timeout):
             waited = time.monotonic() - since
             raise TimeoutError(f"none of {len(self._open)} open tasks ended within {waited:.3g} s")
         del self._open[self._next]
         return self._tasks[self._next]
+
+    def _check_started(self) -> None:
+        if self._unstarted and len(self._unstarted) >= len(self._open):  # else one of the open ones runs
+            self._unstarted = [place for place in self._unstarted if not self._tasks[place].started]
+            if self._unstarted and len(self._unstarted) == len(self._open):
+                waiting = self._tasks[self._unstarted[0]]
+                raise InvalidStateError(f"{waiting!r} was created with start=False: call start() before waiting for it")
 
     def _took(self, timeout: float | None) -> bool:
         try:

@@ -807,6 +807,11 @@ def notify_end(task: Task[Any], waiter: Callable[[], None]) -> bool:
     return task._add_waiter(waiter)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the library's own door
 
 
+def forget_end(task: Task[Any], waiter: Callable[[], None]) -> None:
+    """For the library's own waiting: do not call the `waiter` of `notify_end`, if it was not called before."""
+    task._remove_waiter(waiter)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
+
+
 def delivery_of(task: Task[Any]) -> Delivery:
     """For the library's own waiting: the threads that tell a task's end."""
     return task._runner.delivery  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from math import isnan
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 _MOST_TRACEBACK_LINES = 60
@@ -52,14 +53,29 @@ def ratio(current: float | None, maximum: float | None) -> float | None:
         share = max(0.0, current / maximum)
     except OverflowError:  # an integer beyond the largest float, and a float
         return 0.0
-    return None if isnan(share) else share
+    return None if math.isnan(share) else share
+
+
+def first_line(text: str) -> str:
+    """The beginning of a text that may be long."""
+    return text.split("\n", 1)[0][:120]
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
 def line(view: TaskView) -> str:
     """`<Task 3f2a segment.py:segment running 42/100 tile 42 1.3 s>`."""
     parts = ["Task", view.id[-8:], view.name, view.status, progress_text(view.current, view.maximum, view.message)]
     if view.error is not None:
-        parts.append(repr(view.error.split("\n", 1)[0][:120]))
+        parts.append(repr(first_line(view.error)))
     if view.elapsed is not None:
         parts.append(f"{view.elapsed:.1f} s")
     return f"<{' '.join(part for part in parts if part)}>"
@@ -82,4 +98,12 @@ def page(view: TaskView) -> str:
     if view.traceback:
         shown = "\n".join(view.traceback[-_MOST_TRACEBACK_LINES:])
         out += f"<details><summary>remote traceback</summary><pre>{html.escape(shown)}</pre></details>"
+    return out + "</div>"
+
+
+def batch_page(summary: str, share: float, errors: Iterable[str], most_errors: int) -> str:
+    """A batch as HTML: a bar, one line, and the first errors; all text is escaped."""
+    out = f'<div class="wetlands-batch"><progress value="{share:.3f}" max="1"></progress> &nbsp; {html.escape(summary)}'
+    for error in islice(errors, most_errors):
+        out += f'<div style="color:#b00020">{html.escape(first_line(error))}</div>'
     return out + "</div>"
