@@ -18,16 +18,17 @@ class _StandIn(Generic[R]):
     """The functions of a file, each of which is run when called.
 
     Args:
-        path: The file; it is read, not run.
+        path: The file.
         environment: The name of the environment.
         run: Runs them.
+        functions: Their names.
     """
 
-    def __init__(self, path: str, environment: str, run: Run[R]) -> None:
+    def __init__(self, path: str, environment: str, run: Run[R], functions: Sequence[str]) -> None:
         self._path = path
         self._environment = environment
         self._run = run
-        self._functions = _functions_of(path)
+        self._functions = functions
 
     def __getattr__(self, name: str) -> Callable[..., R]:
         functions = self.__dict__.get("_functions", ())  # a copy that is being made has none
@@ -57,7 +58,12 @@ class TaskModule(_StandIn[Task[Any]]):
     """The functions of a file, each of which is submitted to an environment when called, and returns its task."""
 
 
-def _functions_of(path: str) -> tuple[str, ...]:
+def functions_of(path: str) -> tuple[str, ...]:
+    """The names of the functions at the top level of a file; it is read, not run.
+
+    Raises:
+        SyntaxError: it is not Python of this version.
+    """
     with open(path, "rb") as file:
         tree = ast.parse(file.read(), path)
     return tuple(node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))

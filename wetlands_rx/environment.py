@@ -14,7 +14,7 @@ from weakref import ref
 from reactivex import Observable
 
 from wetlands_rx._pool.mapping import MapIterator
-from wetlands_rx._remote_module import RemoteModule, TaskModule
+from wetlands_rx._remote_module import RemoteModule, TaskModule, functions_of
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._wire import codec
@@ -70,7 +70,7 @@ class Environment(ABC):
 
     def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
         """What `submit` is to run; raises when there is no such file, or the function has no name."""
-        path, name = _target(module_path, function)
+        path, name = self._located(module_path, function)
         return Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
 
     def _function_payload(
@@ -164,7 +164,7 @@ class Environment(ABC):
         Raises:
             NotLaunchedError, WorkerPoolBroken, FileNotFoundError: as for `submit`.
         """
-        path = _existing(script_path)
+        path = self._file(script_path)
         arguments = [str(argument) for argument in args]
         payload = partial(self._script_payload, path, arguments, run_name)
         return self._begun(Task[None](self._runner(), os.path.basename(path), payload), start)
@@ -183,7 +183,8 @@ class Environment(ABC):
             FileNotFoundError: there is no such file.
             SyntaxError: it is not Python of this version.
         """
-        return TaskModule(_existing(module_path), self.name, self.submit)
+        path = self._file(module_path)
+        return TaskModule(path, self.name, self.submit, self._functions_in(path))
 
     def map(
         self,
@@ -295,7 +296,8 @@ class Environment(ABC):
             FileNotFoundError: there is no such file.
             SyntaxError: it is not Python of this version.
         """
-        return RemoteModule(_existing(module_path), self.name, self.execute)
+        path = self._file(module_path)
+        return RemoteModule(path, self.name, self.execute, self._functions_in(path))
 
     def _finished(self, task: Task[T]) -> T:
         try:
@@ -303,6 +305,20 @@ class Environment(ABC):
         except BaseException:
             task.cancel()  # the caller was interrupted: nobody waits for it any more
             raise
+
+    def _located(self, module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
+        """The file and the name of what is called."""
+        if callable(module_path):
+            return target_of(module_path)
+        return self._file(module_path), checked_name(module_path, function)
+
+    def _file(self, path: PathLike) -> str:
+        """The absolute path of a file with functions."""
+        return _existing(path)
+
+    def _functions_in(self, path: str) -> Sequence[str]:
+        """The names of the functions in a file."""
+        return functions_of(path)
 
     def _submit(self, callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], start: bool) -> Task[Any]:
         task = Task[Any](self._runner(), callee.target, lambda number: callee.payload(number, args, kwargs))
@@ -341,20 +357,31 @@ class Environment(ABC):
         self.exit()
 
 
-def _target(module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
-    """The file and the name of a function."""
-    if not callable(module_path):
-        if not isinstance(function, str) or not function:
-            raise TypeError(f"the name of a function in {module_path} is wanted, not {function!r}")
-        return _existing(module_path), function
-    name = getattr(module_path, "__qualname__", "")
+def checked_name(module_path: PathLike, function: object) -> str:
+    """The name of a function in a file.
+
+    Raises:
+        TypeError: it is no name.
+    """
+    if not isinstance(function, str) or not function:
+        raise TypeError(f"the name of a function in {module_path} is wanted, not {function!r}")
+    return function
+
+
+def target_of(function: Callable[..., Any]) -> tuple[str, str]:
+    """The file and the name by which a worker finds a function.
+
+    Raises:
+        SerializationError: it has none.
+    """
+    name = getattr(function, "__qualname__", "")
     if not name or "<" in name:
         raise SerializationError(
-            f"{module_path!r} has no name by which a worker could find it (it is a lambda, or made inside a "
+            f"{function!r} has no name by which a worker could find it (it is a lambda, or made inside a "
             "function): move it to the top level of a file"
         )
     try:
-        path = inspect.getsourcefile(inspect.unwrap(module_path))
+        path = inspect.getsourcefile(inspect.unwrap(function))
     except TypeError:
         path = None
     if path is None or not os.path.exists(path):

@@ -1,187 +1,45 @@
-"""Fakes with which code that uses tasks is tested: no process, no thread, no waiting.
+"""Fakes with which code that uses environments and tasks is tested: no process, no thread, no waiting.
 
-    runner = FakeRunner()
-    task = runner.task("segment.py:segment")          # a real Task, as `env.submit` returns it
-    runner.dispatch(task)                             # a worker has it
-    runner.update(task, "tile 1", current=1, maximum=4)
-    runner.finish(task, "the result")
-    assert task.result == "the result"
+    clock = TestScheduler()
+    env = FakeEnvironment(clock)
 
-Listeners are called on the thread of the test, before each of these calls returns.
+    @env.function("segment.py")
+    def segment(image, *, task):
+        yield 10                                      # so many virtual seconds pass
+        task.update("half", current=1, maximum=2)
+        yield 10
+        return image * 2
+
+    env.launch(max_workers=2)
+    tasks = env.map_tasks("segment.py", "segment", [1, 2, 3])
+    clock.advance_to(20)
+    assert [task.status for task in tasks] == [COMPLETED, COMPLETED, RUNNING]
+
+The tasks, the queue, the maps and the streams are the real ones. `FakeWorker.send` takes the real messages, which come
+from this module, for what no function can say.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from wetlands_rx._testing.delivery import ManualDelivery, VirtualDelivery
+from wetlands_rx._testing.environment import FakeEnvironment
+from wetlands_rx._testing.functions import FakeCall
+from wetlands_rx._testing.runner import WORKER, FakeRunner
+from wetlands_rx._testing.worker import FakeWorker
+from wetlands_rx._wire.messages import CancelAcknowledged, Finished, Logged, OutputSet, Raised, Updated
 
-from wetlands_rx._remote.handle import task_id
-from wetlands_rx._streams.delivery import Delivery
-from wetlands_rx._streams.hot import HotSubject
-from wetlands_rx._streams.mailbox import Deliverer, Errand, Mailbox, Work
-from wetlands_rx._task.call import Call, WorkerInfo, id_base
-from wetlands_rx._task.lifecycle import Dispatched, Happening, WorkerLost
-from wetlands_rx._wire.messages import CancelAcknowledged, Finished, OutputSet, Raised, Updated
-from wetlands_rx.exceptions import WetlandsError, WorkerDiedError
-from wetlands_rx.task import Task
-
-__all__ = ["WORKER", "FakeRunner", "ManualDelivery"]
-
-WORKER = WorkerInfo("fake", 0, 4711)
-"""The worker that `FakeRunner` dispatches to."""
-
-
-class ManualDelivery(Delivery):
-    """A `Delivery` without threads: listeners are called by `run`, on the thread that calls it."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _delay, _function: None)
-        self._work: deque[Work] = deque()
-
-    def schedule(self, mailbox: Mailbox[Any]) -> None:
-        """Keep a mailbox for the next `run`."""
-        self._work.append(mailbox)
-
-    def soon(self, function: Callable[[], object]) -> None:
-        """Keep a function for the next `run`."""
-        self._work.append(Errand(function))
-
-    def watch(self) -> None:
-        """Do nothing: nobody is stuck here but the test itself."""
-
-    def close(self, timeout: float) -> None:
-        """Deliver what is left."""
-        self.run()
-
-    @property
-    def waiting(self) -> int:
-        """How many mailboxes and functions wait for `run`."""
-        return len(self._work)
-
-    def run(self) -> None:
-        """Deliver until nothing waits, in the order in which it came."""
-        while self._work:
-            work = self._work.popleft()
-            if work.drain(Deliverer()):
-                self._work.append(work)
-
-
-class FakeRunner:
-    """Runs nothing: the test says what happens to each call. A `Runner`, so that it can stand behind real tasks.
-
-    Args:
-        delivery: Calls the listeners; by default on the test's own thread, as soon as something happens.
-
-    Attributes:
-        started: The calls that were given to it, in order.
-        withdrawn: Those that were canceled while they waited, in order.
-        asked: Those that were asked to stop while they ran, in order; one may be asked several times.
-        refusal: Raised by the next `start()` calls when it is set, as a closed or broken pool does.
-    """
-
-    def __init__(self, delivery: Delivery | None = None) -> None:
-        self._delivery = delivery if delivery is not None else ManualDelivery()
-        self._waiting: list[Call] = []
-        self._calls: dict[str, Call] = {}
-        self.started: list[Call] = []
-        self.withdrawn: list[Call] = []
-        self.asked: list[Call] = []
-        self.refusal: WetlandsError | None = None
-        self._events: HotSubject[Any] = HotSubject("the events of a FakeRunner")
-        self._events.open(self._delivery)
-
-    # --- Runner
-
-    @property
-    def events(self) -> HotSubject[Any]:
-        """The events of all its tasks."""
-        return self._events
-
-    @property
-    def delivery(self) -> Delivery:
-        """What calls the listeners."""
-        return self._delivery
-
-    def start(self, call: Call) -> None:
-        """Take a call; it waits until the test dispatches it."""
-        if self.refusal is not None:
-            raise self.refusal
-        self.started.append(call)
-        self._waiting.append(call)
-        self._calls[task_id(id_base(), call.number)] = call
-
-    def withdraw(self, call: Call) -> bool:
-        """Give back a call that was not dispatched."""
-        if call not in self._waiting:
-            return False
-        self._waiting.remove(call)
-        self.withdrawn.append(call)
-        return True
-
-    def ask_cancel(self, call: Call) -> None:
-        """Take note; the test decides what the function makes of it."""
-        self.asked.append(call)
-
-    # --- For the test
-
-    def task(self, target: str = "fake.py:function", *, start: bool = True) -> Task[Any]:
-        """Make a task that this runner runs.
-
-        Args:
-            target: Its name.
-            start: As for `env.submit`.
-        """
-        task: Task[Any] = Task(self, target, lambda _number: [])
-        return task.start() if start else task
-
-    def call(self, task: Task[Any]) -> Call:
-        """What this runner was given for a task.
-
-        Raises:
-            KeyError: the task was not started.
-        """
-        return self._calls[task.id]
-
-    def happen(self, task: Task[Any], *happenings: Happening) -> None:
-        """Let things happen to a started task, in this order; its listeners are told before this returns."""
-        post = self.call(task).post
-        for happening in happenings:
-            post(happening)
-        if isinstance(self._delivery, ManualDelivery):
-            self._delivery.run()
-
-    def dispatch(self, task: Task[Any]) -> None:
-        """A worker gets the task, which becomes RUNNING."""
-        call = self.call(task)
-        if call in self._waiting:
-            self._waiting.remove(call)
-        self.happen(task, Dispatched(WORKER))
-
-    def update(
-        self, task: Task[Any], message: str | None = None, *, current: int | None = None, maximum: int | None = None
-    ) -> None:
-        """The function reports progress."""
-        self.happen(task, Updated(self.call(task).number, message, current, maximum))
-
-    def set_output(self, task: Task[Any], key: str, value: Any) -> None:
-        """The function publishes an output."""
-        self.happen(task, OutputSet(self.call(task).number, key, value))
-
-    def finish(self, task: Task[Any], value: Any = None) -> None:
-        """The function returns: COMPLETED."""
-        self.happen(task, Finished(self.call(task).number, value))
-
-    def fail(
-        self, task: Task[Any], error: str = "ValueError: no", traceback: Sequence[str] = (), remote_type: str = ""
-    ) -> None:
-        """The function raises: FAILED."""
-        self.happen(task, Raised(self.call(task).number, error, tuple(traceback), remote_type, "raised"))
-
-    def acknowledge(self, task: Task[Any]) -> None:
-        """The function acknowledges a cancel and returns: CANCELED."""
-        self.happen(task, CancelAcknowledged(self.call(task).number))
-
-    def kill(self, task: Task[Any], signal: int = 9) -> None:
-        """The worker that runs the task is killed: FAILED."""
-        self.happen(task, WorkerLost(WorkerDiedError(str(WORKER), None, signal, (), task.name)))
+__all__ = [
+    "WORKER",
+    "CancelAcknowledged",
+    "FakeCall",
+    "FakeEnvironment",
+    "FakeRunner",
+    "FakeWorker",
+    "Finished",
+    "Logged",
+    "ManualDelivery",
+    "OutputSet",
+    "Raised",
+    "Updated",
+    "VirtualDelivery",
+]

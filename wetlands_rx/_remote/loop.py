@@ -75,21 +75,21 @@ class _Worker:
             try:
                 args, kwargs = call.packed.load()
             except BaseException as error:  # noqa: BLE001 - loading runs the user's code
-                return _failed(
-                    call.task, _explain(error, "the arguments cannot be loaded here"), "serialization"
+                return encoded_failure(
+                    call.task, explained(error, "the arguments cannot be loaded here"), "serialization"
                 ), False
             if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             value: Any = function(*args, **kwargs)
             if isinstance(value, CoroutineType):
-                value = _run_coroutine(value)
+                value = run_coroutine(value)
         except FunctionNotFound as error:
-            return _failed(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
+            return encoded_failure(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
         except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
-            return _failed(call.task, describe(error), "raised"), state.acknowledged
+            return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
         finally:
             state.ended = True
-        return ([], True) if state.acknowledged else (_result(call.task, value), False)
+        return ([], True) if state.acknowledged else (encoded_result(call.task, value), False)
 
     def _script(self, script: RunScript) -> Tuple[List[Buffer], bool]:
         import runpy
@@ -102,23 +102,24 @@ class _Worker:
                 runpy.run_path(script.path, run_name=script.run_name)
         except SystemExit as error:
             if error.code not in (None, 0):
-                return _failed(script.task, describe(error), "raised"), False
+                return encoded_failure(script.task, describe(error), "raised"), False
         except BaseException as error:  # noqa: BLE001 - the user's code
-            return _failed(script.task, describe(error), "raised"), False
+            return encoded_failure(script.task, describe(error), "raised"), False
         finally:
             sys.argv = before_argv
-        return _result(script.task, None), False
+        return encoded_result(script.task, None), False
 
 
-def _result(task: int, value: Any) -> List[Buffer]:
+def encoded_result(task: int, value: Any) -> List[Buffer]:
+    """The answer of a function that returned; a failure when the value cannot be pickled."""
     try:
         return codec.encode_result(task, value)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
         what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
-        return _failed(task, _explain(error, what), "serialization")
+        return encoded_failure(task, explained(error, what), "serialization")
 
 
-def _explain(error: BaseException, what: str) -> Failure:
+def explained(error: BaseException, what: str) -> Failure:
     failure = describe(error)
     kind = SerializationError
     return Failure(
@@ -126,11 +127,13 @@ def _explain(error: BaseException, what: str) -> Failure:
     )
 
 
-def _failed(task: int, failure: Failure, kind: str) -> List[Buffer]:
+def encoded_failure(task: int, failure: Failure, kind: str) -> List[Buffer]:
+    """The answer of a function that raised, or that could not be called."""
     return [codec.encode_error(task, failure.error, failure.traceback, failure.remote_type, kind)]
 
 
-def _run_coroutine(coroutine: Any) -> Any:
+def run_coroutine(coroutine: Any) -> Any:
+    """What a function declared `async` returns."""
     import asyncio
 
     return asyncio.run(coroutine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -23,9 +23,15 @@ class AsyncEvents(AsyncIterator[_T], Generic[_T]):
 
     Args:
         subscribe: Subscribes two callbacks, for an event and for the end; returns the subscription.
+        wait: Waits until what is delivered has resolved a future; by default just for the future.
     """
 
-    def __init__(self, subscribe: Callable[[Callable[[_T], None], Callable[[], None]], DisposableBase]) -> None:
+    def __init__(
+        self,
+        subscribe: Callable[[Callable[[_T], None], Callable[[], None]], DisposableBase],
+        wait: Callable[[asyncio.Future[None]], Awaitable[None]] | None = None,
+    ) -> None:
+        self._wait = wait if wait is not None else _resolved
         self._inbox: _Inbox[_T] = _Inbox()  # what the stream holds: it must not hold the iterator
         self._inbox.subscription = subscribe(self._inbox.on_next, self._inbox.on_end)
 
@@ -44,7 +50,7 @@ class AsyncEvents(AsyncIterator[_T], Generic[_T]):
             if inbox.waiting or inbox.ended:
                 continue  # it came in between, and may have found nobody to wake
             try:
-                await woken
+                await self._wait(woken)
             except asyncio.CancelledError:
                 await self.aclose()  # nobody may come back for what would be kept
                 raise
@@ -169,6 +175,10 @@ class _Inbox(Generic[_T]):
         with contextlib.suppress(IndexError):  # no more; aclose() may take them at the same time
             while True:
                 self.wakes.popleft()()
+
+
+async def _resolved(woken: asyncio.Future[None]) -> None:
+    await woken
 
 
 def waker() -> tuple[asyncio.Future[None], Callable[[], None]]:

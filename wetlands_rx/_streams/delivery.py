@@ -8,6 +8,7 @@ thread serves nobody else any more, and ends then.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -56,7 +57,14 @@ class Delivery:
         held_back_s: See `HELD_BACK_S`.
         most_threads: See `MOST_THREADS`.
         most_overtaken: See `MOST_OVERTAKEN`.
+
+    Attributes:
+        now: The time stamps of what is delivered, in seconds since the epoch.
+        monotonic: Measures how long somebody has waited, in seconds.
     """
+
+    now: Callable[[], float] = staticmethod(time.time)
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
         self,
@@ -119,6 +127,10 @@ class Delivery:
             False when the time was over before.
         """
         return happened(timeout)
+
+    async def wait_async(self, woken: asyncio.Future[None]) -> None:
+        """Wait in a coroutine until what is delivered has resolved a future of its loop."""
+        await woken
 
     def watch(self) -> None:
         """See to it that stuck calls are noticed while anything is being delivered."""

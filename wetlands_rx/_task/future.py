@@ -26,12 +26,42 @@ class Owner(Protocol):
         ...
 
 
+class Wait(Protocol):
+    """`Delivery.wait`."""
+
+    def __call__(self, happened: Callable[[float | None], bool], timeout: float | None, /) -> bool: ...
+
+
 class TaskFuture(concurrent.futures.Future[T]):
     """The standard Future of a task. Its callbacks run on a delivery thread, or at once when the task has ended."""
 
-    def __init__(self, task: Owner) -> None:
+    def __init__(self, task: Owner, wait: Wait) -> None:
         super().__init__()
         self._task = task
+        self._wait = wait
+
+    def result(self, timeout: float | None = None) -> T:
+        """The task's result; waits for it at most `timeout` seconds. Raises as the standard one does."""
+        return super().result(self._waited(timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Why the task failed; waits at most `timeout` seconds. Raises as the standard one does."""
+        return super().exception(self._waited(timeout))
+
+    def _waited(self, timeout: float | None) -> float:
+        """Wait as whoever tells the end has it; no time is left for waiting after that."""
+        if not self.done():
+            self._wait(self._done_within, timeout)
+        return 0.0
+
+    def _done_within(self, timeout: float | None) -> bool:
+        try:
+            super().exception(timeout)
+        except concurrent.futures.TimeoutError:
+            return False
+        except concurrent.futures.CancelledError:
+            pass
+        return True
 
     def cancel(self) -> bool:
         """Cancel the task: one that no worker has yet at once, a running one cooperatively.

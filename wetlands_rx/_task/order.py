@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import Empty, SimpleQueue
@@ -69,9 +68,10 @@ class AsTheyEnd(Order[T], Generic[T]):
             return None
         if timeout is None:
             self._check_started()
-        since = time.monotonic()
-        if not delivery_of(self._tasks[0]).wait(self._took, timeout):
-            waited = time.monotonic() - since
+        delivery = delivery_of(self._tasks[0])
+        since = delivery.monotonic()
+        if not delivery.wait(self._took, timeout):
+            waited = delivery.monotonic() - since
             raise TimeoutError(f"none of {len(self._open)} open tasks ended within {waited:.3g} s")
         del self._open[self._next]
         return self._tasks[self._next]

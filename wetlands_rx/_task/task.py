@@ -13,7 +13,6 @@ import asyncio
 import math
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
@@ -194,7 +193,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self._maximum: int | None = None
         self._outputs: dict[str, Any] | None = None
         self._worker: WorkerInfo | None = None
-        self._started_at = self._finished_at = 0.0
+        self._started_at: float | None = None
+        self._finished_at: float | None = None
         self._waiters: list[_Waiter] | None = None
         self._mailbox: Mailbox[Happening] | None = None
         self._subject: TerminalSubject[TaskEvent[T]] | None = None
@@ -265,19 +265,20 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     @property
     def started_at(self) -> float | None:
         """When a worker got it, in seconds since the epoch; None before."""
-        return self._started_at or None
+        return self._started_at
 
     @property
     def finished_at(self) -> float | None:
         """When it ended, in seconds since the epoch; None before."""
-        return self._finished_at or None
+        return self._finished_at
 
     @property
     def elapsed(self) -> float | None:
         """Seconds since a worker got it, until it ended; None before."""
-        if not self._started_at:
+        since, until = self._started_at, self._finished_at
+        if since is None:
             return None
-        return max(0.0, (self._finished_at or time.time()) - self._started_at)
+        return max(0.0, (self._runner.delivery.now() if until is None else until) - since)
 
     # --- Progress ---
 
@@ -518,7 +519,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         future = self._future
         if future is not None:
             return future
-        made: TaskFuture[T] = TaskFuture(self)
+        made: TaskFuture[T] = TaskFuture(self, self._runner.delivery.wait)
         self._open_mailbox()  # its callbacks are user code: they belong on a delivery thread
         with self._gate:
             future = self._future
@@ -562,13 +563,15 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         woken, wake = waker()
         if self._add_waiter(wake):
             try:
-                await woken
+                await self._runner.delivery.wait_async(woken)
             finally:
                 self._remove_waiter(wake)
 
     def events(self) -> AsyncIterator[TaskEvent[T]]:
         """Iterate over the events from now on, in a coroutine; ends after the terminal event."""
-        return AsyncEvents(lambda on_next, on_end: self.subscribe(on_next, on_completed=on_end))
+        return AsyncEvents(
+            lambda on_next, on_end: self.subscribe(on_next, on_completed=on_end), self._runner.delivery.wait_async
+        )
 
     def __aiter__(self) -> AsyncIterator[TaskEvent[T]]:
         return self.events()
@@ -683,14 +686,14 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         # The status comes last: whoever reads it, without the gate, finds all that belongs to it.
         if isinstance(happening, Dispatched):
             self._worker = happening.worker
-            self._started_at = time.time()
+            self._started_at = self._runner.delivery.now()
             self._status = status
             return False
         if isinstance(happening, Finished):
             self._result = happening.value
         else:
             self._failure = failure_of(happening, self._target, self._worker)
-        self._finished_at = time.time()
+        self._finished_at = self._runner.delivery.now()
         self._status = status
         self._call = None  # the arguments are free now
         return True
@@ -710,7 +713,9 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             self._worker = happening.worker
 
     def _event(self, kind: TaskEventType, output: TaskOutput | None = None) -> TaskEvent[T]:
-        draft: Any = _Draft(self, kind, self._message, self._current, self._maximum, output, time.time(), 1)
+        draft: Any = _Draft(
+            self, kind, self._message, self._current, self._maximum, output, self._runner.delivery.now(), 1
+        )
         draft.__class__ = TaskEvent
         event: TaskEvent[T] = draft
         return event

@@ -16,7 +16,7 @@ from wetlands_rx._task.batch import BatchSnapshots
 from wetlands_rx._task.lifecycle import CANCELED, COMPLETED, FAILED
 from wetlands_rx._task.results import Results
 from wetlands_rx._task.snapshots import BatchSnapshot
-from wetlands_rx._task.task import FLOOD, Task, TaskEvent, forget_end, notify_end
+from wetlands_rx._task.task import FLOOD, Task, TaskEvent, delivery_of, forget_end, notify_end
 from wetlands_rx.exceptions import ExecutionException
 
 T = TypeVar("T")
@@ -63,11 +63,14 @@ class TaskList(list[Task[T]]):
             InvalidStateError: one was never started and there is no timeout, so that nothing would end the wait.
             RuntimeError: called by a listener of one of them, which would wait for itself.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self:
+            return self
+        monotonic = delivery_of(self[0]).monotonic
+        deadline = None if timeout is None else monotonic() + timeout
         failed: Task[T] | None = None
         for task in tuple(self):
             try:
-                task.wait_for(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                task.wait_for(None if deadline is None else max(0.0, deadline - monotonic()))
             except ExecutionException:
                 failed = failed or task
         if failed is not None:

@@ -1,0 +1,1 @@
+"""What `wetlands_rx.testing` is made of."""

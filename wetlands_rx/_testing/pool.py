@@ -1,0 +1,231 @@
+"""The workers of a fake environment: what `_pool.pool` does, without processes and threads.
+
+It decides with the same `Dispatch` and the same `Restarts`, and tells tasks and streams the same in the same order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import sys
+from functools import partial
+from typing import Any
+
+from wetlands_rx._pool.dispatch import Dispatch
+from wetlands_rx._pool.restarts import Restarts
+from wetlands_rx._streams.hot import HotSubject
+from wetlands_rx._task.call import Call, WorkerInfo
+from wetlands_rx._task.lifecycle import EnvironmentExited, PoolBroken, WorkerLost
+from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
+from wetlands_rx._testing.delivery import VirtualDelivery
+from wetlands_rx._testing.functions import FakeCall, Functions
+from wetlands_rx._testing.worker import FakeWorker
+from wetlands_rx._wire import codec
+from wetlands_rx._wire.messages import Hello, Logged
+from wetlands_rx.exceptions import (
+    NotLaunchedError,
+    WetlandsError,
+    WorkerDiedError,
+    WorkerPoolBroken,
+    WorkerStartError,
+    describe_exit,
+)
+from wetlands_rx.logger import LogContext, log
+
+_pids = itertools.count(10_000_000)
+"""Of no process: systems count to 4,194,304 at most."""
+
+
+class FakePool:
+    """Runs the calls of one launch; a `Runner`.
+
+    Args:
+        environment: The environment's name.
+        functions: What is called.
+        delivery: Whose time it is.
+        streams: Where what happens is shown.
+        calls: Takes what is given to it.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        functions: Functions,
+        delivery: VirtualDelivery,
+        streams: Streams,
+        calls: list[FakeCall],
+    ) -> None:
+        self._environment = environment
+        self._functions = functions
+        self._delivery = delivery
+        self._streams = streams
+        self._calls = calls
+        streams.open(delivery)
+        self._dispatch: Dispatch[Call] = Dispatch()
+        self._restarts = Restarts()
+        self._closed = False
+        self._broken: WorkerPoolBroken | None = None
+        self.workers: dict[int, FakeWorker] = {}
+
+    def launch(self, count: int) -> None:
+        """Let so many workers be ready."""
+        for index in range(count):
+            self._spawn(index)
+
+    @property
+    def serving(self) -> bool:
+        """True while calls are taken."""
+        return not self._closed and self._broken is None
+
+    @property
+    def queued(self) -> int:
+        """How many calls wait."""
+        return self._dispatch.queued
+
+    def close(self) -> None:
+        """End all: tasks that have not ended are canceled, at once."""
+        self._closed = True
+        for call in self._dispatch.drained():
+            call.post(EnvironmentExited())
+        for worker in list(self.workers.values()):
+            self._dismiss(worker)
+        self._delivery.touch()
+
+    # --- Runner
+
+    @property
+    def delivery(self) -> VirtualDelivery:
+        """What calls the listeners."""
+        return self._delivery
+
+    @property
+    def events(self) -> HotSubject[Any]:
+        """Where the events of all tasks go."""
+        return self._streams.events
+
+    def start(self, call: Call) -> None:
+        """Give a call to an idle worker, or queue it; raises as a real pool does."""
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+        self._calls.append(self._functions.read(call))
+        send = self._dispatch.submitted(call)
+        if send is not None:
+            self.workers[send.worker].run(call)
+        self._delivery.touch()
+
+    def withdraw(self, call: Call) -> bool:
+        """Take back a call that no worker has yet."""
+        self._delivery.touch()
+        return self._dispatch.withdrawn(call)
+
+    def ask_cancel(self, call: Call) -> None:
+        """Ask the function to stop."""
+        for worker in list(self.workers.values()):
+            worker.ask_cancel(call)
+        self._delivery.touch()
+
+    # --- FakeWorkerOwner
+
+    @property
+    def messages(self) -> HotSubject[WorkerMessage]:
+        """Where the workers' messages go too."""
+        return self._streams.messages
+
+    def on_freed(self, worker: FakeWorker) -> None:
+        """A worker has answered a call: it gets the next one."""
+        self._restarts.served()
+        send = self._dispatch.freed(worker.index)
+        if send is not None:
+            worker.run(send.call)
+        elif self._broken is not None:
+            self._dismiss(worker)
+
+    def on_logged(self, worker: FakeWorker, call: Call, record: Logged) -> None:
+        """A function has logged."""
+        context = LogContext(
+            log_source="execution",
+            env_name=self._environment,
+            call_target=call.target,
+            worker_index=worker.index,
+        )
+        self._delivery.soon(partial(log, record.level, record.text, context))
+        self._delivery.deliver()
+
+    def on_lost(self, worker: FakeWorker, held: Call | None) -> None:
+        """A worker was killed: its task fails, and another one comes."""
+        del self.workers[worker.index]
+        promised = self._dispatch.lost(worker.index)
+        if promised is not None and held is None:
+            self._take_back(promised)
+        serving = self.serving
+        delay = self._restarts.lost(was_ready=True, had_call=held is not None) if serving else 0.0
+        if delay is None:
+            self._broken = WorkerPoolBroken(self._environment, str(self._start_error(worker)))
+        self._tell(WorkerEventType.LOST, worker, describe_exit(worker.exit_code, worker.signal))
+        if held is not None:
+            died = WorkerDiedError(str(worker.info), worker.exit_code, worker.signal, (), held.target)
+            held.post(WorkerLost(died))
+        if serving:
+            self._replace(worker.index, delay)
+
+    # --- inside
+
+    def _replace(self, index: int, delay: float | None) -> None:
+        if delay is None:
+            self._refuse_the_rest()
+        elif delay == 0.0:
+            self._spawn(index)
+        else:
+            self._delivery.later(delay, partial(self._spawn, index))
+
+    def _spawn(self, index: int) -> None:
+        if not self.serving:
+            return
+        info = WorkerInfo(self._environment, index, next(_pids))
+        worker = self.workers[index] = FakeWorker(info, self._functions, self._delivery, self)
+        self._tell(WorkerEventType.STARTED, worker)
+        worker.send(Hello(codec.PROTOCOL_VERSION, sys.version_info[:3], info.pid, pickle.HIGHEST_PROTOCOL))
+        self._restarts.started()
+        send = self._dispatch.joined(index)
+        self._tell(WorkerEventType.READY, worker)
+        if send is not None and worker.alive:  # else who was told it killed it
+            worker.run(send.call)
+
+    def _take_back(self, call: Call) -> None:
+        """A worker ended between the decision and the hand-over: its call waits again, as the next one."""
+        send = self._dispatch.returned(call)
+        if send is not None:
+            self.workers[send.worker].run(call)
+
+    def _refuse_the_rest(self) -> None:
+        """The pool is broken: nobody comes for those that wait, and who is idle goes."""
+        assert self._broken is not None
+        for call in self._dispatch.drained():
+            call.post(PoolBroken(self._broken))
+        for worker in list(self.workers.values()):
+            if worker.call is None:
+                self._dismiss(worker)
+
+    def _dismiss(self, worker: FakeWorker) -> None:
+        if self.workers.pop(worker.index, None) is None:
+            return
+        self._dispatch.lost(worker.index)
+        held = worker.close()
+        self._tell(WorkerEventType.EXITED, worker)
+        if held is not None:
+            held.post(EnvironmentExited())
+
+    def _tell(self, kind: WorkerEventType, worker: FakeWorker, reason: str | None = None) -> None:
+        hot = self._streams.workers
+        if hot.observed:
+            hot.emit(WorkerEvent(kind, worker.info, reason, worker.exit_code, worker.signal, self._delivery.now()))
+
+    def _start_error(self, worker: FakeWorker) -> WorkerStartError:
+        how = f"its process {describe_exit(worker.exit_code, worker.signal)}"
+        return WorkerStartError(f"environment {self._environment}, worker {worker.index}", how)
+
+    def _refusal(self) -> WetlandsError | None:
+        if self._closed:
+            return NotLaunchedError(self._environment, exited=True)
+        return self._broken
