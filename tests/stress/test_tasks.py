@@ -11,27 +11,24 @@ import contextlib
 import itertools
 import os
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from wetlands_rx._streams.delivery import Delivery
+from tests.stress.together import SOON, at_once
 from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
 from wetlands_rx._wire.values import Packed, pack
-from wetlands_rx._worker.supervisor import Supervisor
 from wetlands_rx.environment import Environment
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 from wetlands_rx.testing import WORKER, FakeRunner
 
-SOON = 60.0
 STRENGTH = int(os.environ.get("WETLANDS_RX_STRESS", "1"))
 STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
 TERMINALS = {
@@ -48,46 +45,6 @@ ENDS: list[Happening] = [
     WorkerLost(WorkerDiedError("worker")),
     EnvironmentExited(),
 ]
-
-
-@pytest.fixture(autouse=True)
-def threads_change_all_the_time() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def runner() -> Iterator[FakeRunner]:
-    """With real delivery threads, which consider a call stuck very soon."""
-    supervisor = Supervisor()
-    delivery = Delivery(supervisor.call_later, stall_s=0.001, held_back_s=0.02)
-    yield FakeRunner(delivery)
-    delivery.close(SOON)
-    supervisor.close()
-
-
-def at_once(*functions: Callable[[], object]) -> None:
-    """Run functions on threads of their own, which begin together; an exception in one fails the test."""
-    start = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], object]) -> None:
-        start.wait()
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - told to the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-        assert not thread.is_alive(), "a hang"
-    if errors:
-        raise errors[0]
 
 
 class Log(list[TaskEvent[Any]]):
