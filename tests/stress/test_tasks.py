@@ -65,6 +65,11 @@ class Log(list[TaskEvent[Any]]):
         self.entered.release()
 
 
+def library_threads() -> list[str]:
+    """The threads of the library that live now."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("wetlands-")]
+
+
 def check(task: Task[Any], logs: list[Log]) -> None:
     terminal = TERMINALS[task.status]
     for log in logs:
@@ -146,6 +151,18 @@ class Crowd:
     def block_in_listeners(self) -> None:
         self.task.listen(lambda _event: self.release.wait(SOON))
 
+    def play(self, seed: int) -> None:
+        """All at once; then see what everybody has heard."""
+        ends = [self.ending(happening) for happening in random.Random(seed).sample(ENDS, 3)]
+        at_once(
+            *(self.produce, self.produce, self.subscribe, self.subscribe, self.come_and_go),
+            *(self.wait, self.wait, self.wait_for_the_future, self.look),
+            *ends,
+        )
+        check(self.task, self.logs)
+        assert self.task.future.done()
+        self.release.set()
+
 
 @pytest.mark.parametrize("disturbance", [None, Crowd.raise_in_listeners, Crowd.block_in_listeners])
 def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: Callable[[Crowd], None] | None) -> None:
@@ -153,15 +170,28 @@ def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: C
         crowd = Crowd(runner)
         if disturbance is not None:
             disturbance(crowd)
-        ends = [crowd.ending(happening) for happening in random.Random(seed).sample(ENDS, 3)]
-        at_once(
-            *(crowd.produce, crowd.produce, crowd.subscribe, crowd.subscribe, crowd.come_and_go),
-            *(crowd.wait, crowd.wait, crowd.wait_for_the_future, crowd.look),
-            *ends,
-        )
-        check(crowd.task, crowd.logs)
-        assert crowd.task.future.done()
-        crowd.release.set()
+        crowd.play(seed)
+
+
+@pytest.mark.timeout(120 * STRENGTH)
+def test_a_crowd_is_served_by_few_threads(
+    usual_runner: FakeRunner, record_property: Callable[[str, object], None]
+) -> None:
+    """`WETLANDS_RX_STRESS=25` plays 1,500 rounds."""
+    peak: list[str] = []
+
+    def count(_event: object) -> None:
+        nonlocal peak
+        peak = max(peak, library_threads(), key=len)
+
+    for seed in range(60 * STRENGTH):
+        crowd = Crowd(usual_runner)
+        crowd.task.listen(count)
+        crowd.raise_in_listeners()
+        crowd.play(seed)
+        count(None)
+    record_property("threads at the peak", len(peak))
+    assert 2 <= len(peak) <= 3, peak
 
 
 def test_a_wait_ends_after_the_listeners_were_told(runner: FakeRunner) -> None:
