@@ -1,30 +1,42 @@
 """The invariants of the reactive core, whatever happens in whatever order.
 
-Those that other tests watch already are not tested twice:
+Those that other tests watch already are not tested twice. Each number stands for an invariant; "here" is this file,
+"threads" is stress/test_invariants.py:
 
-1. One story, then completion: here.
-2. One common order for all: test_task.py::test_every_listener_hears_the_same_story_from_its_moment_on,
-   stress/test_tasks.py::test_producers_listeners_and_ends_at_once
-3. Exactly one terminal for everybody, whenever they come: the same two, and test_01 for observers.
-4. No update from before: here.
-5. One end of several wins: here, with threads in stress/test_invariants.py.
-6. Raising listeners: here, with real workers in stress/test_invariants.py.
-7. Blocking listeners: stress/test_invariants.py, integration/test_calls.py::
-   test_a_listener_that_never_returns_holds_back_nobody, unit/streams/test_delivery.py::
-   test_however_many_listeners_block_the_others_are_served
-8. Waiting in a listener on the only worker: stress/test_invariants.py.
-9. What a wait promises: here, with threads in stress/test_invariants.py.
-10. Removed listeners: here, and unit/task/test_task.py::test_a_removed_listener_and_an_ended_task_keep_nothing_alive
-11. Crashes: faults/test_deaths.py::test_a_death_in_a_task_fails_that_task_alone, unit/worker/test_worker.py::
-    test_the_stream_of_messages_completes_after_an_exit_and_errors_after_a_crash, unit/pool/test_pool.py::
-    test_a_death_fails_the_running_task_alone_and_the_queue_goes_on
-12. Mapping: limits and laziness in test_operators.py and unit/operators/test_windowed.py, closing in
-    unit/pool/test_mapping.py; how much it costs: here.
-13. Floods: unit/task/test_flood.py, unit/streams/test_hot.py::test_a_flood_is_bounded_by_leaving_out_what_may_be
-14. No lock during a callback: stress/test_invariants.py.
-15. No thread left: the fixture `nothing_is_left_behind` of conftest.py in every test, faults/test_liveness.py::
-    test_a_host_that_ends_by_itself_is_quick_and_silent_and_leaves_nothing
-16. No collection: unit/task/test_task.py::test_a_task_is_no_collection
+1. STARTED, updates, one terminal, completion, and nothing after: here
+2. One common order for all, each log the end of the first one's:
+    properties/test_task.py::test_every_listener_hears_the_same_story_from_its_moment_on
+    stress/test_tasks.py::test_producers_listeners_and_ends_at_once
+3. Exactly one terminal for everybody, whenever they come: as 2, and test_01 for observers
+4. No update from before one came: here
+5. Of racing ends one wins, all views agree: here, threads
+6. What a listener raises is reported once and reaches nobody: here, threads
+7. A listener that never returns delays nobody, and costs one thread: threads
+    integration/test_calls.py::test_a_listener_that_never_returns_holds_back_nobody
+    unit/streams/test_delivery.py::test_however_many_listeners_block_the_others_are_served
+8. A listener may submit and wait on the only worker: threads
+9. After a wait the status is final, the outputs are there, the listeners were told: here, threads
+10. A removed listener is not called again, and freed: here
+    unit/task/test_task.py::test_a_removed_listener_and_an_ended_task_keep_nothing_alive
+11. A crash fails the running task, errors the messages, and the queue goes on:
+    faults/test_deaths.py::test_a_death_in_a_task_fails_that_task_alone
+    unit/pool/test_pool.py::test_a_death_fails_the_running_task_alone_and_the_queue_goes_on
+    unit/worker/test_worker.py::test_the_stream_of_messages_completes_after_an_exit_and_errors_after_a_crash
+12. Mapping has limits, is lazy, closes the generator, cancels on close, takes linear time and flat memory: here
+    properties/test_operators.py::test_in_order_nothing_is_lost_and_the_limits_hold
+    properties/test_operators.py::test_as_they_come_nothing_is_lost_and_the_limits_hold
+    unit/operators/test_windowed.py::test_an_item_is_pulled_when_there_is_room_for_it_and_not_before
+    unit/operators/test_windowed.py::test_disposing_stops_what_runs_and_closes_the_generator
+    unit/operators/test_work.py::test_disposing_cancels_the_tasks_that_have_not_ended_the_newest_first
+    unit/pool/test_mapping.py::test_leaving_early_cancels_what_is_left_the_last_first
+13. A flood costs bounded memory; the newest update and the terminal arrive:
+    unit/task/test_flood.py::test_beyond_that_the_newest_update_replaces_the_last_one_and_nothing_else_is_lost
+    unit/task/test_flood.py::test_what_is_kept_for_a_listener_that_does_not_come_back_is_bounded
+14. No lock is held during any callback: threads
+15. No thread is left, and none is needed for a program to end well: the fixture `nothing_is_left_behind`
+    faults/test_liveness.py::test_a_host_that_ends_by_itself_is_quick_and_silent_and_leaves_nothing
+16. A task is no collection:
+    unit/task/test_task.py::test_a_task_is_no_collection
 """
 
 from __future__ import annotations
@@ -33,7 +45,7 @@ import concurrent.futures
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -154,7 +166,7 @@ def test_05_of_several_ends_the_first_counts_and_all_views_agree(ends: list[Any]
 
 
 @contextmanager
-def reports() -> Iterator[list[logging.LogRecord]]:
+def reports() -> Generator[list[logging.LogRecord]]:
     """What the library logs."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
@@ -254,6 +266,19 @@ class Leaver:
         self.removed = True
 
 
+def joined(leavers: list[Leaver], task: Task[Any]) -> None:
+    for leaver in leavers:
+        leaver.join(task, leavers)
+
+
+def let_go(leavers: list[Leaver]) -> None:
+    """Only the task may hold them now."""
+    while leavers:
+        leaver = leavers.pop()
+        leaver.others = []
+        leaver.subscription = None  # it holds its observer, and that one the leaver
+
+
 PLANS = some.builds(Plan, some.integers(1, 5), some.lists(some.integers(0, 5), max_size=3), some.booleans())
 
 
@@ -262,8 +287,7 @@ def test_10_a_listener_that_was_removed_is_not_called_again_and_let_go(plans: li
     runner = FakeRunner()
     task = runner.task()
     leavers = [Leaver(plan) for plan in plans]
-    for leaver in leavers:
-        leaver.join(task, leavers)
+    joined(leavers, task)
     post = runner.call(task).post
     post(Dispatched(WORKER))
     for number in range(updates):
@@ -272,10 +296,7 @@ def test_10_a_listener_that_was_removed_is_not_called_again_and_let_go(plans: li
     assert not any(leaver.called_afterwards for leaver in leavers)
     assert all(leaver.removed or leaver.calls == updates + 2 for leaver in leavers)
     known = [weakref.ref(leaver) for leaver in leavers]
-    for leaver in leavers:
-        leaver.others = []
-        leaver.subscription = None  # else it holds its observer, and that one the leaver
-    del leaver, leavers
+    let_go(leavers)
     assert not any(one() for one in known)
 
 

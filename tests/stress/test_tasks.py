@@ -175,7 +175,7 @@ def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: C
 
 @pytest.mark.timeout(120 * STRENGTH)
 def test_a_crowd_is_served_by_few_threads(
-    usual_runner: FakeRunner, record_property: Callable[[str, object], None]
+    usual_runner: FakeRunner, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """`WETLANDS_RX_STRESS=25` plays 1,500 rounds."""
     peak: list[str] = []
@@ -190,7 +190,7 @@ def test_a_crowd_is_served_by_few_threads(
         crowd.raise_in_listeners()
         crowd.play(seed)
         count(None)
-    record_property("threads at the peak", len(peak))
+    record_testsuite_property("library threads at the peak of the crowd", len(peak))
     assert 2 <= len(peak) <= 3, peak
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 _LOCKS: tuple[type[Any], ...] = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
 _LIBRARY = "wetlands_rx"
@@ -49,25 +49,22 @@ class LockProbe:
 def _locks() -> Iterator[tuple[str, Any]]:
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith(_LIBRARY):
-            for name, value in list(vars(module).items()):
-                yield from ((name, lock) for lock in (value if isinstance(value, list) else [value]) if _is_lock(lock))
+            yield from _locks_of("", dict(vars(module)))
     for thing in gc.get_objects():
-        kind = type(thing)
         # A thread holds a lock of its own as long as it lives.
-        if str(kind.__module__).startswith(_LIBRARY) and not isinstance(thing, (type, threading.Thread)):
-            for name in _attributes(thing, kind):
-                lock = getattr(thing, name, None)
-                if _is_lock(lock):
-                    yield f"{kind.__name__}.{name}", lock
+        if type(thing).__module__.startswith(_LIBRARY) and not isinstance(thing, (type, threading.Thread)):
+            yield from _locks_of(f"{type(thing).__name__}.", _attributes(thing))
 
 
-def _is_lock(value: object) -> bool:
-    return isinstance(value, _LOCKS)
+def _locks_of(owner: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        several = cast(list[Any], value) if isinstance(value, list) else [value]
+        yield from ((owner + name, lock) for lock in several if isinstance(lock, _LOCKS))
 
 
-def _attributes(thing: object, kind: type[Any]) -> set[str]:
-    slots = {slot for base in kind.__mro__ for slot in vars(base).get("__slots__", ())}
-    return slots | set(getattr(thing, "__dict__", ()))
+def _attributes(thing: object) -> dict[str, Any]:
+    slots = {slot for base in type(thing).__mro__ for slot in vars(base).get("__slots__", ())}
+    return {name: getattr(thing, name, None) for name in slots} | dict(getattr(thing, "__dict__", {}))
 
 
 class Watched:
