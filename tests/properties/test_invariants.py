@@ -96,6 +96,8 @@ def test_01_a_story_is_started_then_updates_then_one_terminal_then_completion(
         assert terminal in TERMINALS
         assert all(kind is UPDATE for kind in before[1:])
         assert set(before[:1]) <= {STARTED, UPDATE}
+    for log in audience.logs:
+        assert [event.type in TERMINALS for event in log] == [False] * (len(log) - 1) + [True]
 
 
 @given(some.lists(some.sampled_from(["update", "listen", "subscribe", "deliver"]), max_size=40))
