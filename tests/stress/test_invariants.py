@@ -15,7 +15,8 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -27,7 +28,7 @@ from tests.stress.together import SOON, at_once
 from tests.support import locks
 from tests.support.locks import LockProbe, Watched
 from wetlands_rx._task.lifecycle import Dispatched, Happening
-from wetlands_rx._wire.messages import Finished, OutputSet
+from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet
 from wetlands_rx.exceptions import ExecutionException
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.operators import from_items, map_in
@@ -115,6 +116,26 @@ def test_05_of_racing_ends_one_wins_and_all_views_agree(runner: FakeRunner) -> N
     assert [ends_of[task.id] for task in tasks] == [[task.status] for task in tasks]
 
 
+def test_05_of_racing_ends_of_a_task_that_nobody_listens_to_one_wins(runner: FakeRunner) -> None:
+    """They are applied by the threads that bring them."""
+    plain = [end for end in ENDS if not isinstance(end, FinishedUnopened)]
+    for seed in range(500 * STRENGTH):
+        task = runner.task()
+        post = runner.call(task).post
+        post(Dispatched(WORKER))
+        seen: list[TaskStatus] = []
+
+        def look(task: Task[Any] = task, seen: list[TaskStatus] = seen) -> None:
+            while not (status := task.status).is_finished():
+                pass
+            seen.append(status)
+
+        ends: list[Happening] = random.Random(seed).sample(plain, 4)
+        at_once(*(partial(post, end) for end in ends), look, look)
+        assert set(seen) == {task.status}
+        assert (task.exception is not None) is (task.status is TaskStatus.FAILED)
+
+
 def test_05_a_result_a_cancel_a_kill_and_an_exit_race_for_a_task_of_a_worker(here: ExternalEnvironment) -> None:
     for seed in range(6 * STRENGTH):
         here.launch()
@@ -174,35 +195,46 @@ def test_06_callbacks_of_every_kind_may_raise_and_no_task_worker_or_thread_suffe
     here.exit()  # all is told before it returns
 
 
-def test_07_each_listener_that_never_returns_costs_one_thread_and_delays_nobody(usual_runner: FakeRunner) -> None:
-    runner, blocked, release = usual_runner, 6, threading.Event()
-    entered = threading.Semaphore(0)
+@contextmanager
+def blocking(runner: FakeRunner, count: int) -> Generator[list[Task[Any]]]:
+    """Running tasks whose listeners do not return before this does."""
+    entered, release = threading.Semaphore(0), threading.Event()
 
     def never_return(_event: object) -> None:
         entered.release()
         release.wait(SOON)
 
     try:
-        stuck = [runner.task().listen(never_return) for _ in range(blocked)]
-        for task in stuck:
+        tasks = [runner.task().listen(never_return) for _ in range(count)]
+        for task in tasks:
             runner.dispatch(task)
             assert entered.acquire(timeout=SOON)
-
-        def work() -> None:
-            for number in range(20 * STRENGTH):
-                other = runner.task().listen(lambda _event: None)
-                runner.dispatch(other)
-                runner.finish(other, number)
-                assert other.wait_for(SOON).result == number
-
-        at_once(work, work, work)
-        for task in stuck:
-            runner.finish(task, 42)
-        assert [task.future.result(SOON) for task in stuck] == [42] * blocked
-        assert [task.wait_for(SOON).result for task in stuck] == [42] * blocked
-        assert len(library_threads()) <= blocked + 3
+        yield tasks
     finally:
         release.set()
+
+
+def test_07_each_listener_that_never_returns_costs_one_thread_and_delays_nobody(patient_runner: FakeRunner) -> None:
+    runner = patient_runner
+
+    def work() -> None:
+        for number in range(20 * STRENGTH):
+            other = runner.task().listen(lambda _event: None)
+            runner.dispatch(other)
+            runner.finish(other, number)
+            assert other.wait_for(SOON).result == number
+
+    with blocking(runner, 6):
+        at_once(work, work, work)
+        assert len(library_threads()) <= 6 + 3
+
+
+def test_07_the_result_of_a_task_does_not_wait_for_a_listener_that_never_returns(usual_runner: FakeRunner) -> None:
+    with blocking(usual_runner, 3) as tasks:
+        for task in tasks:
+            usual_runner.finish(task, 42)
+        at_once(*(partial(task.wait_for, SOON / 2) for task in tasks))
+        assert [task.future.result(0) for task in tasks] == [42] * 3
 
 
 def test_08_a_listener_may_submit_and_wait_on_the_only_worker_at_any_depth(here: ExternalEnvironment) -> None:
