@@ -35,3 +35,30 @@ def mortal(x: int) -> int:
     if x % 17 == 0:
         os._exit(3)
     return 2 * x
+
+
+class Strange:
+    """A value that runs code of the test where it is opened, and is not there for the worker."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, (f"__import__('tests.support.locks', fromlist=['made']).made({self.name!r})",)
+
+
+def everything(argument: str, task: Any) -> Strange:
+    """Uses all ways to tell the caller something."""
+    task.update(argument, current=1, maximum=2)
+    task.set_output("key", Strange("an output that is replaced"))
+    task.set_output("key", Strange("an output"))
+    task.log("a record")
+    print("a line")
+    return Strange("a result")
+
+
+def listed(*numbers: int, task: Any) -> int:
+    """Outputs all of them, and returns how many they were."""
+    for number in numbers:
+        task.set_output(str(number), number)
+    return len(numbers)

@@ -9,54 +9,21 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.stress import remote
+from tests.stress.together import SOON, at_once
 from wetlands_rx.exceptions import ExecutionException, NotLaunchedError, WorkerDiedError
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 
 REMOTE = remote.__file__
-SOON = 60.0
 STRENGTH = int(os.environ.get("WETLANDS_RX_STRESS", "1"))
 STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
 COMPLETED, CANCELED = TaskStatus.COMPLETED, TaskStatus.CANCELED
-
-
-@pytest.fixture(autouse=True)
-def threads_change_all_the_time() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def at_once(*functions: Callable[[], object]) -> None:
-    """Run functions on threads of their own, which begin together; an exception in one fails the test."""
-    start = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], object]) -> None:
-        start.wait()
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - told to the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-        assert not thread.is_alive(), "a hang"
-    if errors:
-        raise errors[0]
 
 
 class Story:

@@ -11,27 +11,24 @@ import contextlib
 import itertools
 import os
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from wetlands_rx._streams.delivery import Delivery
+from tests.stress.together import SOON, at_once
 from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
 from wetlands_rx._wire.values import Packed, pack
-from wetlands_rx._worker.supervisor import Supervisor
 from wetlands_rx.environment import Environment
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 from wetlands_rx.testing import WORKER, FakeRunner
 
-SOON = 60.0
 STRENGTH = int(os.environ.get("WETLANDS_RX_STRESS", "1"))
 STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
 TERMINALS = {
@@ -50,46 +47,6 @@ ENDS: list[Happening] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def threads_change_all_the_time() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def runner() -> Iterator[FakeRunner]:
-    """With real delivery threads, which consider a call stuck very soon."""
-    supervisor = Supervisor()
-    delivery = Delivery(supervisor.call_later, stall_s=0.001, held_back_s=0.02)
-    yield FakeRunner(delivery)
-    delivery.close(SOON)
-    supervisor.close()
-
-
-def at_once(*functions: Callable[[], object]) -> None:
-    """Run functions on threads of their own, which begin together; an exception in one fails the test."""
-    start = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], object]) -> None:
-        start.wait()
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - told to the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-        assert not thread.is_alive(), "a hang"
-    if errors:
-        raise errors[0]
-
-
 class Log(list[TaskEvent[Any]]):
     """What a listener heard, and whether two threads called it at once."""
 
@@ -106,6 +63,11 @@ class Log(list[TaskEvent[Any]]):
         if event.type in TERMINALS.values():
             self.ended.set()
         self.entered.release()
+
+
+def library_threads() -> list[str]:
+    """The threads of the library that live now."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("wetlands-")]
 
 
 def check(task: Task[Any], logs: list[Log]) -> None:
@@ -189,6 +151,18 @@ class Crowd:
     def block_in_listeners(self) -> None:
         self.task.listen(lambda _event: self.release.wait(SOON))
 
+    def play(self, seed: int) -> None:
+        """All at once; then see what everybody has heard."""
+        ends = [self.ending(happening) for happening in random.Random(seed).sample(ENDS, 3)]
+        at_once(
+            *(self.produce, self.produce, self.subscribe, self.subscribe, self.come_and_go),
+            *(self.wait, self.wait, self.wait_for_the_future, self.look),
+            *ends,
+        )
+        check(self.task, self.logs)
+        assert self.task.future.done()
+        self.release.set()
+
 
 @pytest.mark.parametrize("disturbance", [None, Crowd.raise_in_listeners, Crowd.block_in_listeners])
 def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: Callable[[Crowd], None] | None) -> None:
@@ -196,15 +170,28 @@ def test_producers_listeners_and_ends_at_once(runner: FakeRunner, disturbance: C
         crowd = Crowd(runner)
         if disturbance is not None:
             disturbance(crowd)
-        ends = [crowd.ending(happening) for happening in random.Random(seed).sample(ENDS, 3)]
-        at_once(
-            *(crowd.produce, crowd.produce, crowd.subscribe, crowd.subscribe, crowd.come_and_go),
-            *(crowd.wait, crowd.wait, crowd.wait_for_the_future, crowd.look),
-            *ends,
-        )
-        check(crowd.task, crowd.logs)
-        assert crowd.task.future.done()
-        crowd.release.set()
+        crowd.play(seed)
+
+
+@pytest.mark.timeout(120 * STRENGTH)
+def test_a_crowd_is_served_by_few_threads(
+    usual_runner: FakeRunner, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    """`WETLANDS_RX_STRESS=25` plays 1,500 rounds."""
+    peak: list[str] = []
+
+    def count(_event: object) -> None:
+        nonlocal peak
+        peak = max(peak, library_threads(), key=len)
+
+    for seed in range(60 * STRENGTH):
+        crowd = Crowd(usual_runner)
+        crowd.task.listen(count)
+        crowd.raise_in_listeners()
+        crowd.play(seed)
+        count(None)
+    record_testsuite_property("library threads at the peak of the crowd", len(peak))
+    assert 2 <= len(peak) <= 3, peak
 
 
 def test_a_wait_ends_after_the_listeners_were_told(runner: FakeRunner) -> None:

@@ -92,6 +92,17 @@ def test_the_workers_files_load_in_the_oldest_python_here() -> None:
     assert answer.returncode == 0, f"Python {version}: {answer.stderr}"
 
 
+REFERRING = [file for file in sorted((ROOT / "tests").rglob("test_*.py")) if ".py::test_" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", REFERRING, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_tests_that_a_docstring_names_are_there(file: Path) -> None:
+    for path, name in re.findall(r"([\w/]+\.py)::(test_\w+)", ast.get_docstring(ast.parse(file.read_text())) or ""):
+        named = next((place / path for place in (file.parent, ROOT / "tests") if (place / path).exists()), None)
+        assert named is not None, path
+        assert f"def {name}(" in named.read_text(encoding="utf-8"), f"{path}::{name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
