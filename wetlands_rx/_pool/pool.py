@@ -22,9 +22,9 @@ from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, id_base
+from wetlands_rx._task.events import TaskEvent
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
-from wetlands_rx._task.task import TaskEvent
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess

@@ -22,9 +22,9 @@ from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo, id_base
+from wetlands_rx._task.events import TaskEvent
 from wetlands_rx._task.lifecycle import Dispatched, EnvironmentExited, PoolBroken
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType
-from wetlands_rx._task.task import TaskEvent
 from wetlands_rx._wire.messages import Logged
 from wetlands_rx.exceptions import NotLaunchedError, WetlandsError
 from wetlands_rx.logger import LogContext, log, logger

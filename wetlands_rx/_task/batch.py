@@ -13,8 +13,9 @@ from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.sampled import Sampled
 from wetlands_rx._streams.schedulers import DeliveryScheduler
 from wetlands_rx._streams.subject import Listener, observer_ends
+from wetlands_rx._task.events import TaskEvent
 from wetlands_rx._task.snapshots import BatchSnapshot, Tally
-from wetlands_rx._task.task import Task, TaskEvent, delivery_of
+from wetlands_rx._task.task import Task, delivery_of
 
 
 class BatchSnapshots(Observable[BatchSnapshot]):

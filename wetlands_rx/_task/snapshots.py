@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from wetlands_rx._task import text
 from wetlands_rx._task.call import WorkerInfo
+from wetlands_rx._task.events import TaskEvent, TaskEventType
 from wetlands_rx._task.failures import TaskError
 from wetlands_rx._task.lifecycle import CANCELED, COMPLETED, FAILED, PENDING, RUNNING, TaskStatus
-from wetlands_rx._task.task import Task, TaskEvent, TaskEventType
+from wetlands_rx._task.task import Task
 
 _ENDS = {
     TaskEventType.COMPLETION: COMPLETED,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Threads
 from wetlands_rx._task.call import WorkerInfo
-from wetlands_rx._task.task import TaskEvent, TaskEventType
+from wetlands_rx._task.events import TaskEvent, TaskEventType
 from wetlands_rx._wire.messages import Up, Updated
 
 MOST_RECORDS = 10_000

@@ -14,11 +14,9 @@ import math
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -30,6 +28,7 @@ from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener, TerminalSubject, observer_ends
 from wetlands_rx._task import text
 from wetlands_rx._task.call import BUSY_S, Call, Runner, WorkerInfo, id_base, next_number
+from wetlands_rx._task.events import FLOOD, TERMINAL_EVENTS, TaskEvent, TaskEventType, TaskOutput, event_of
 from wetlands_rx._task.failures import TaskError, category, failure_of, opened
 from wetlands_rx._task.future import TaskFuture
 from wetlands_rx._task.lifecycle import (
@@ -62,73 +61,7 @@ def _renew_gates() -> None:
 os.register_at_fork(after_in_child=_renew_gates)
 
 
-class TaskEventType(Enum):
-    """What a listener is told."""
-
-    STARTED = "started"
-    UPDATE = "update"
-    COMPLETION = "completion"
-    FAILURE = "failure"
-    CANCELATION = "cancelation"
-
-
-_TERMINAL_EVENTS = {
-    COMPLETED: TaskEventType.COMPLETION,
-    FAILED: TaskEventType.FAILURE,
-    CANCELED: TaskEventType.CANCELATION,
-}
-
-
 _UNOPENED = frozenset((FinishedUnopened, OutputUnopened))
-
-
-class TaskOutput(NamedTuple):
-    """An intermediate output as an event carries it."""
-
-    key: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEvent(Generic[T]):
-    """Told to a task's listeners when its state changes.
-
-    While a listener runs, `task` shows the state of this very event. For later, or for other threads, the event
-    carries its own snapshot.
-
-    Attributes:
-        task: The task.
-        type: What happened.
-        message: The progress message at that moment.
-        current: The progress at that moment.
-        maximum: What `current` counts towards.
-        output: The output that this event announces, for an UPDATE that came from `set_output`; else None.
-        time: When it was applied here, in seconds since the epoch.
-        attempt: Which run of the task it belongs to, from 1.
-    """
-
-    task: Task[T]
-    type: TaskEventType
-    message: str | None = None
-    current: int | None = None
-    maximum: int | None = None
-    output: TaskOutput | None = None
-    time: float = 0.0
-    attempt: int = 1
-
-
-@dataclass(slots=True)
-class _Draft(Generic[T]):
-    """The fields of a `TaskEvent`, which becomes one: `__init__` of a frozen class costs 0.6 us more, an event."""
-
-    task: Task[T]
-    type: TaskEventType
-    message: str | None
-    current: int | None
-    maximum: int | None
-    output: TaskOutput | None
-    time: float
-    attempt: int
 
 
 class Task(Observable[TaskEvent[T]], Generic[T]):
@@ -713,15 +646,11 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             self._worker = happening.worker
 
     def _event(self, kind: TaskEventType, output: TaskOutput | None = None) -> TaskEvent[T]:
-        draft: Any = _Draft(
-            self, kind, self._message, self._current, self._maximum, output, self._runner.delivery.now(), 1
-        )
-        draft.__class__ = TaskEvent
-        event: TaskEvent[T] = draft
-        return event
+        now = self._runner.delivery.now()
+        return event_of(self, kind, self._message, self._current, self._maximum, output, now, 1)
 
     def _terminal_event(self) -> TaskEvent[T]:
-        return self._event(_TERMINAL_EVENTS[self._status])
+        return self._event(TERMINAL_EVENTS[self._status])
 
     def _add_waiter(self, waiter: _Waiter) -> bool:
         """Have `waiter` called, on a library thread, once the end has been told; False when it was already."""
@@ -761,26 +690,6 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _repr_html_(self) -> str:
         return text.page(self._view())
-
-
-class _Flood:
-    """Of more events than a mailbox keeps, the newest UPDATE takes the place of the one before."""
-
-    def merged(self, older: Happening, newer: Happening) -> Happening | None:
-        if not (isinstance(older, Updated) and isinstance(newer, Updated)):
-            return None
-        return Updated(
-            newer.task,
-            older.message if newer.message is None else newer.message,
-            older.current if newer.current is None else newer.current,
-            older.maximum if newer.maximum is None else newer.maximum,
-        )
-
-    def replaceable(self, heard: Any) -> bool:
-        return isinstance(heard, TaskEvent) and heard.type is TaskEventType.UPDATE and heard.output is None
-
-
-FLOOD = _Flood()
 
 
 def _acquired(lock: threading.Lock, timeout: float | None) -> bool:

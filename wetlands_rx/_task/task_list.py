@@ -13,10 +13,11 @@ from wetlands_rx._streams.bridges import waker
 from wetlands_rx._streams.merged import Merged
 from wetlands_rx._task import text
 from wetlands_rx._task.batch import BatchSnapshots
+from wetlands_rx._task.events import FLOOD, TaskEvent
 from wetlands_rx._task.lifecycle import CANCELED, COMPLETED, FAILED
 from wetlands_rx._task.results import Results
 from wetlands_rx._task.snapshots import BatchSnapshot
-from wetlands_rx._task.task import FLOOD, Task, TaskEvent, delivery_of, forget_end, notify_end
+from wetlands_rx._task.task import Task, delivery_of, forget_end, notify_end
 from wetlands_rx.exceptions import ExecutionException
 
 T = TypeVar("T")
