@@ -163,7 +163,7 @@ class _Line(Generic[_T]):
             with self._lock:
                 cell = self._taken() if self._waiting else None
                 over = cell is None and self._open == 0
-                self._telling = cell is not None or over  # after the end nobody tells anything more
+                self._telling = cell is not None
             if cell is None:
                 break
             self._listener.hear(cell[0])

@@ -111,7 +111,7 @@ class Sampled(Generic[_T, _S]):
     def _following(self) -> _S | None:
         """What is to be told now; None when nothing is, and the next one who asks may tell."""
         with self._lock:
-            wanted = self._changed and self._listener.active and not self._ended
+            wanted = self._changed and not self._ended
             if not (wanted and (self._due or self._state.over)):
                 self._telling = self._ended  # after the end nobody tells anything more
                 return None

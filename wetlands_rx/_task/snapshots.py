@@ -173,7 +173,7 @@ class Tally:
         """Look at the tasks themselves, for what had happened before the first event came."""
         for task in self.tasks:
             status = task.status
-            if status is not PENDING and task not in self._running:
+            if status is not PENDING:
                 self.take(TaskEvent(task, _TYPES[status], task.message, task.current, task.maximum))
 
     def take(self, event: TaskEvent[Any]) -> None:

@@ -30,14 +30,13 @@ class Sources(dict[str, "Subject[Item]"]):
         super().__init__((name, Subject[Item]()) for name in names)
         self.merged = Merged(tuple(self.values()), "the sources", NegativesMatter(), most_waiting)
         self.told: list[Item | str] = []
-        self.at_first: Callable[[], None] | None = None
+        self.while_told: dict[Item, Callable[[], None]] = {}
         self.subscription = self.merged.subscribe(self._on_next, on_completed=lambda: self.told.append("|"))
 
     def _on_next(self, item: Item) -> None:
         self.told.append(item)
-        then, self.at_first = self.at_first, None
-        if then is not None:
-            then()
+        if item in self.while_told:
+            self.while_told[item]()
             self.told.append("told")
 
     def say(self, name: str, *numbers: int) -> None:
@@ -64,7 +63,7 @@ def test_what_comes_while_a_subscriber_is_called_is_told_when_it_has_returned() 
         sources["b"].on_completed()
         sources["a"].on_completed()
 
-    sources.at_first = meanwhile
+    sources.while_told["a", 1] = meanwhile
     sources.say("a", 1)
     assert sources.told == [("a", 1), "told", ("b", 2), "|"]
 
@@ -78,20 +77,46 @@ def test_in_a_flood_the_newest_of_each_stream_is_told_and_whatever_matters_in_it
         sources.say("b", 5, 6)
         sources.say("a", 7, -8, 9, 10)
 
-    sources.at_first = meanwhile
+    sources.while_told["a", 0] = meanwhile
     sources.say("a", 0)
     assert sources.told[2:] == [("a", 1), ("a", 2), ("a", 7), ("b", 6), ("a", -8), ("a", 10)]
 
 
 def test_after_a_flood_nothing_is_left_out_and_nothing_overtakes() -> None:
     sources = Sources("a", most_waiting=2)
-    sources.at_first = lambda: sources.say("a", *range(1, 100))
+    sources.while_told["a", 0] = lambda: sources.say("a", *range(1, 100))
     sources.say("a", 0)
     assert sources.told[2:] == [("a", 1), ("a", 2), ("a", 99)]
     sources.told.clear()
-    sources.at_first = lambda: sources.say("a", 101, 102)
+    sources.while_told["a", 100] = lambda: sources.say("a", 101, 102)
     sources.say("a", 100)
     assert sources.told == [("a", 100), "told", ("a", 101), ("a", 102)]
+
+
+def test_in_a_flood_what_is_being_told_is_not_replaced() -> None:
+    sources = Sources("ab", most_waiting=1)
+
+    def meanwhile() -> None:
+        sources.say("a", 1, 2)
+        sources.say("b", 3)
+
+    sources.while_told["a", 0] = meanwhile
+    sources.while_told["a", 2] = lambda: sources.say("a", 4)
+    sources.say("a", 0)
+    assert sources.told == [("a", 0), "told", ("a", 1), ("a", 2), "told", ("b", 3), ("a", 4)]
+
+
+def test_between_two_floods_nothing_is_overtaken() -> None:
+    sources = Sources("ab", most_waiting=2)
+
+    def meanwhile() -> None:
+        sources.say("b", 1, 2)
+        sources.say("a", 3)  # one more than may wait
+
+    sources.while_told["a", 0] = meanwhile
+    sources.while_told["b", 2] = lambda: sources.say("a", -4, 5)
+    sources.say("a", 0)
+    assert sources.told == [("a", 0), "told", ("b", 1), ("b", 2), "told", ("a", 3), ("a", -4), ("a", 5)]
 
 
 def test_no_stream_at_all_is_over_at_once() -> None:
@@ -100,7 +125,12 @@ def test_no_stream_at_all_is_over_at_once() -> None:
 
 def test_disposing_lets_go_of_all_streams_and_tells_nothing_more() -> None:
     sources = Sources("abc")
-    sources.at_first = lambda: (sources.say("b", 2), sources.subscription.dispose())[0]
+
+    def meanwhile() -> None:
+        sources.say("b", 2)
+        sources.subscription.dispose()
+
+    sources.while_told["a", 1] = meanwhile
     sources.say("a", 1)
     assert sources.told == [("a", 1), "told"]
     assert not any(source.observers for source in sources.values())

@@ -20,7 +20,7 @@ from reactivex.testing import TestScheduler
 from wetlands_rx.exceptions import ExecutionException, InvalidStateError
 from wetlands_rx.progress import BatchSnapshot, snapshots
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskList, TaskStatus
-from wetlands_rx.testing import FakeRunner
+from wetlands_rx.testing import FakeRunner, ManualDelivery
 
 PENDING, RUNNING, COMPLETED, FAILED, CANCELED = TaskStatus
 STARTED, UPDATE, COMPLETION, FAILURE, CANCELATION = TaskEventType
@@ -475,6 +475,40 @@ def test_what_changes_while_a_slow_subscriber_is_called_is_in_the_next_snapshot(
 
     tasks.snapshots(1).subscribe(show, on_completed=lambda: log.append("|"))
     assert log == ["0 of 3 done, 0%", "3 of 3 done", "|"]
+
+
+class Clocked(ManualDelivery):
+    """Keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: list[Callable[[], None]] = []
+
+    def call_later(self, delay: float, function: Callable[[], None]) -> None:
+        self.later.append(function)
+
+
+def test_the_period_is_waited_for_on_threads_that_live() -> None:
+    gone, living = Clocked(), Clocked()
+    first, second = FakeRunner(gone), FakeRunner(living)
+    tasks = TaskList([first.task(), second.task()])
+    log = told(tasks.snapshots())
+    first.dispatch(tasks[0])
+    gone.later.pop()()
+    gone.run()
+    first.finish(tasks[0])  # the threads of its environment may end now
+    gone.later.pop()()
+    gone.run()
+    assert not gone.later
+    second.dispatch(tasks[1])
+    living.later.pop()()
+    living.run()
+    assert [str(snapshot) for snapshot in log] == [
+        "0 of 2 done, 0%",
+        "0 of 2 done, 1 running, 0%",
+        "1 of 2 done, 50%",
+        "1 of 2 done, 1 running, 50%",
+    ]
 
 
 def test_a_failing_display_is_reported_and_the_tasks_go_on(
