@@ -52,8 +52,13 @@ def _locks() -> Iterator[tuple[str, Any]]:
             yield from _locks_of("", dict(vars(module)))
     for thing in gc.get_objects():
         # A thread holds a lock of its own as long as it lives.
-        if type(thing).__module__.startswith(_LIBRARY) and not isinstance(thing, (type, threading.Thread)):
+        if _is_ours(type(thing)) and not isinstance(thing, (type, threading.Thread)):
             yield from _locks_of(f"{type(thing).__name__}.", _attributes(thing))
+
+
+def _is_ours(kind: type) -> bool:
+    module: object = kind.__module__  # some classes answer with something else than a text
+    return isinstance(module, str) and module.startswith(_LIBRARY)
 
 
 def _locks_of(owner: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
