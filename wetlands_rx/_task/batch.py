@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -57,7 +56,7 @@ class _State(Tally):
         self._latest = event.task
 
     def look(self) -> BatchSnapshot:
-        return self.snapshot(time.time())
+        return self.snapshot(self.now())
 
     def delivery(self) -> Delivery:
         """The threads that told the newest event, or will tell the first one: those of ended tasks may be gone."""

@@ -12,7 +12,7 @@ from wetlands_rx._task.call import WorkerInfo
 from wetlands_rx._task.events import TaskEvent, TaskEventType
 from wetlands_rx._task.failures import TaskError
 from wetlands_rx._task.lifecycle import CANCELED, COMPLETED, FAILED, PENDING, RUNNING, TaskStatus
-from wetlands_rx._task.task import Task
+from wetlands_rx._task.task import Task, delivery_of
 
 _ENDS = {
     TaskEventType.COMPLETION: COMPLETED,
@@ -107,16 +107,16 @@ class BatchSnapshot:
     running_tasks: tuple[TaskSnapshot, ...] = ()
 
     @classmethod
-    def of(cls, tasks: Iterable[Task[Any]], now: float) -> BatchSnapshot:
+    def of(cls, tasks: Iterable[Task[Any]], now: float | None = None) -> BatchSnapshot:
         """How tasks stand together now.
 
         Args:
             tasks: One that comes twice counts once.
-            now: In seconds since the epoch.
+            now: In seconds since the epoch; None asks the clock of the tasks.
         """
         tally = Tally(tasks)
         tally.begin()
-        return tally.snapshot(now)
+        return tally.snapshot(tally.now() if now is None else now)
 
     @property
     def finished(self) -> int:
@@ -191,6 +191,10 @@ class Tally:
         self._running.pop(task, None)
         self._ended[end] += 1
         self._finished = max(self._finished, task.finished_at or 0.0)
+
+    def now(self) -> float:
+        """The time, as the clock of the tasks shows it, in seconds since the epoch."""
+        return delivery_of(self.tasks[0]).now() if self.tasks else 0.0
 
     def snapshot(self, now: float) -> BatchSnapshot:
         """How they stand.

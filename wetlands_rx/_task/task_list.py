@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Hashable, Iterator
 from functools import partial
 from typing import Any, Self, SupportsIndex, TypeVar, overload
@@ -139,7 +138,7 @@ class TaskList(list[Task[T]]):
     # --- How it looks
 
     def _snapshot(self) -> BatchSnapshot:
-        return BatchSnapshot.of(self, time.time())
+        return BatchSnapshot.of(self)
 
     def __repr__(self) -> str:
         return f"<TaskList {self._snapshot().text}>"

@@ -86,6 +86,10 @@ class VirtualDelivery(ManualDelivery):
 
         return self._clock.schedule_absolute(self._now() + delay, act)
 
+    def call_later(self, delay: float, function: Callable[[], None]) -> None:
+        """Call a function after `delay` virtual seconds."""
+        self.later(delay, function)
+
     def schedule(self, mailbox: Mailbox[Any]) -> None:
         """Deliver now; after what is being delivered, if that is so."""
         super().schedule(mailbox)

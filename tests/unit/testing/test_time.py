@@ -14,6 +14,7 @@ from reactivex.scheduler import VirtualTimeScheduler
 from reactivex.testing import TestScheduler
 
 from wetlands_rx.exceptions import ExecutionException
+from wetlands_rx.progress import BatchSnapshot
 from wetlands_rx.task import RemoteTaskHandle, Task, TaskEvent, TaskEventType, TaskStatus
 from wetlands_rx.testing import FakeEnvironment
 
@@ -291,3 +292,19 @@ def test_streams_of_reactivex_share_the_clock(env: FakeEnvironment) -> None:
     reactivex.interval(3.0, scheduler=env.clock).subscribe(run)
     env.clock.advance_to(8.0)
     assert ends == [(0, 4), (1, 7)]
+
+
+def test_snapshots_of_a_batch_come_and_count_in_virtual_time(env: FakeEnvironment) -> None:
+    told: list[tuple[float, BatchSnapshot]] = []
+
+    def show(snapshot: BatchSnapshot) -> None:
+        told.append((env.clock.to_seconds(env.clock.clock), snapshot))
+
+    tasks = env.map_tasks("work.py", "rest", [10, 14, 20, 20])
+    tasks.snapshots(5).subscribe(show)
+    tasks.wait_for(100)
+    times = [time for time, _ in told]
+    assert times == [0, 10, 15, 30, 34]
+    assert [snapshot.elapsed for _, snapshot in told] == times
+    assert told[2][1].eta == 15 * 2 / 2
+    assert str(told[-1][1]) == "4 of 4 done"
