@@ -6,13 +6,14 @@ import asyncio
 from tkinter import Tk
 from typing import Any, assert_type
 
-from reactivex import Observable
+from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
 from wetlands_rx import ExecutionException, Task, TaskEvent
 from wetlands_rx.environment import Environment
 from wetlands_rx.operators import (
+    Place,
     Run,
     asyncio_loop,
     buffer_bounded,
@@ -25,6 +26,7 @@ from wetlands_rx.operators import (
     from_items,
     hedge,
     iterate,
+    library_scheduler,
     map_in,
     merge_map,
     outputs,
@@ -109,9 +111,12 @@ def flow(images: Observable[bytes]) -> None:
     assert_type(images.pipe(conflate(0.1, first_byte, scheduler=TestScheduler())), Observable[bytes])
     assert_type(images.pipe(serialize(), buffer_bounded(4, "drop_oldest")), Observable[bytes])
     assert_type(images.pipe(timeout_total(3)), Observable[bytes])
+    assert_type(library_scheduler(), abc.SchedulerBase)
+    assert_type(images.pipe(ops.debounce(0.1, library_scheduler())), Observable[bytes])
 
 
 def places(images: Observable[bytes], loop: asyncio.AbstractEventLoop, root: Tk) -> None:
+    assert_type(qt(), Place)
     assert_type(images.pipe(deliver_on(qt())), Observable[bytes])
     assert_type(images.pipe(deliver_on(thread())), Observable[bytes])
     assert_type(images.pipe(deliver_on(asyncio_loop(loop))), Observable[bytes])
