@@ -50,15 +50,14 @@ def _locks() -> Iterator[tuple[str, Any]]:
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith(_LIBRARY):
             yield from _locks_of("", dict(vars(module)))
-    for thing in gc.get_objects():
+    for thing in cast("list[object]", gc.get_objects()):
         # A thread holds a lock of its own as long as it lives.
         if _is_ours(type(thing)) and not isinstance(thing, (type, threading.Thread)):
             yield from _locks_of(f"{type(thing).__name__}.", _attributes(thing))
 
 
-def _is_ours(kind: type) -> bool:
-    module: object = kind.__module__  # some classes answer with something else than a text
-    return isinstance(module, str) and module.startswith(_LIBRARY)
+def _is_ours(kind: type[Any]) -> bool:
+    return str(kind.__module__).startswith(_LIBRARY)  # some classes answer with something else than a text
 
 
 def _locks_of(owner: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
