@@ -27,6 +27,8 @@ from tests.stress.test_tasks import ENDS, STRENGTH, TERMINALS, library_threads
 from tests.stress.together import SOON, at_once
 from tests.support import locks
 from tests.support.locks import LockProbe, Watched
+from wetlands_rx._streams.hot import HotSubject
+from wetlands_rx._streams.subject import SerialSubject
 from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet
 from wetlands_rx.exceptions import ExecutionException
@@ -218,7 +220,7 @@ def test_07_each_listener_that_never_returns_costs_one_thread_and_delays_nobody(
     runner = patient_runner
 
     def work() -> None:
-        for number in range(20 * STRENGTH):
+        for number in range(1000 * STRENGTH):
             other = runner.task().listen(lambda _event: None)
             runner.dispatch(other)
             runner.finish(other, number)
@@ -388,6 +390,30 @@ def test_14_no_lock_is_held_while_the_users_code_runs(here: ExternalEnvironment,
     assert not probe.held
     assert probe.looks.keys() >= WHERE
     assert probe.locks >= LOCKS
+
+
+def hot_subject(runner: FakeRunner) -> HotSubject[int]:
+    subject: HotSubject[int] = HotSubject("a stream")
+    subject.open(runner.delivery)
+    return subject
+
+
+def serial_subject(_runner: FakeRunner) -> SerialSubject[int]:
+    return SerialSubject()
+
+
+@pytest.mark.parametrize("make", [hot_subject, serial_subject])
+def test_14_no_lock_is_held_while_a_stream_calls_its_observers_early_or_late(
+    runner: FakeRunner, probe: LockProbe, make: Callable[[FakeRunner], HotSubject[int] | SerialSubject[int]]
+) -> None:
+    subject, ended = make(runner), threading.Event()
+    subject.subscribe(lambda _item: probe("an observer"), None, ended.set)
+    subject.emit(1)
+    subject.end()
+    assert ended.wait(SOON)
+    subject.subscribe(None, None, lambda: probe("the end for a late observer"))
+    assert not probe.held
+    assert probe.looks == {"an observer": 1, "the end for a late observer": 1}
 
 
 WHERE = {
