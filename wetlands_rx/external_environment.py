@@ -143,6 +143,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
             pool = self._launched_pool(turn, additional_activate_commands, max_workers, worker_env)
             if not self._accepted(turn, pool):
                 pool.close(0.0)
+                self._streams.end()
                 runtime.release()
                 raise NotLaunchedError(self.name, exited=True)
         finally:
@@ -203,6 +204,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
                 pool.abandon()
             pool.launch(max_workers, _START_TIMEOUT_S)
         except BaseException:
+            if turn.unwanted:  # an exit during the launch completes the streams like any other
+                self._streams.end()
             runtime.release()
             raise
         return pool

@@ -14,6 +14,7 @@ import pytest
 from wetlands_rx._wire.messages import Finished, Hello, Updated
 from wetlands_rx.environment import WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx.environment_manager import EnvironmentManager
+from wetlands_rx.exceptions import NotLaunchedError
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.task import TaskEvent, TaskEventType
 
@@ -175,6 +176,18 @@ def test_one_subscription_for_each_launch(here: ExternalEnvironment, functions: 
         assert kinds(events, task) == [STARTED, COMPLETION]
         assert len(events) == 2
         assert events.ends == [None]
+
+
+def test_an_exit_by_an_observer_during_the_launch_completes_the_streams(
+    here: ExternalEnvironment, functions: Path
+) -> None:
+    lives = hear(here.workers)
+    here.workers.subscribe(lambda event: here.exit() if event.type is WorkerEventType.STARTED else None)
+    with pytest.raises(NotLaunchedError):
+        here.launch()
+    assert lives.ends == [None]
+    here.launch()  # nobody exits it this time
+    assert here.execute(functions, "double", (1,)) == 2
 
 
 def test_an_observer_that_never_returns_delays_nobody(here: ExternalEnvironment, functions: Path) -> None:
