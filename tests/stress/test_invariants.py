@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -386,7 +387,10 @@ def test_14_no_lock_is_held_while_the_users_code_runs(here: ExternalEnvironment,
     everywhere.map()
     asyncio.run(everywhere.iterate())
     everywhere.end()
-    gc.collect()  # a task and what asyncio made of it may be a cycle
+    until = time.monotonic() + SOON
+    while not probe.looks.keys() >= WHERE and time.monotonic() < until:
+        gc.collect()  # a task and what asyncio made of it may be a cycle
+        threading.Event().wait(0.01)  # on a busy machine a listener may still catch up, and hold the last event
     assert not probe.held
     assert probe.looks.keys() >= WHERE
     assert probe.locks >= LOCKS
@@ -413,6 +417,7 @@ def test_14_no_lock_is_held_while_a_stream_calls_its_observers_early_or_late(
     assert ended.wait(SOON)
     subject.subscribe(None, None, lambda: probe("the end for a late observer"))
     assert not probe.held
+    del probe.looks["a log handler"]  # on a busy machine the look itself is reported as slow
     assert probe.looks == {"an observer": 1, "the end for a late observer": 1}
 
 
