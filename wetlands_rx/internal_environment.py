@@ -111,11 +111,12 @@ class InternalEnvironment(Environment, runtime.Closable):
         pool = self._pools.pop(_NOW, None)
         if pool is None:
             return
+        lives = self._streams.turn()  # a task that is submitted meanwhile belongs to the next one
         try:
             self._cancel_unstarted()
             pool.close()
         finally:
-            self._streams.end()
+            self._streams.end(lives)
             runtime.release()
 
     def forget_threads(self) -> None:

@@ -205,6 +205,30 @@ def test_an_observer_that_never_returns_delays_nobody(here: ExternalEnvironment,
     released.set()
 
 
+@pytest.mark.parametrize("internal", [False, True])
+def test_an_exit_completes_the_events_after_the_terminal_events_of_all_tasks(
+    here: ExternalEnvironment, manager: EnvironmentManager, functions: Path, *, internal: bool
+) -> None:
+    env = manager.main_environment if internal else here
+    env.launch(max_workers=2)
+    events = hear(env.events)
+    begun, never = threading.Event(), threading.Event()
+
+    def hold_back(event: TaskEvent[Any]) -> None:
+        if event.type is STARTED:
+            begun.set()
+            never.wait(0.2)  # the end of its task waits in its mailbox meanwhile
+
+    held = env.submit(functions, "double", (1,), start=False).listen(hold_back).start()
+    other = env.submit(functions, "double", (2,)).wait_for()
+    assert begun.wait(SOON)
+    env.exit()
+    for task in (held, other):
+        assert kinds(events, task)[-1] in (COMPLETION, CANCELATION)
+        assert kinds(events, task)[0] is STARTED
+    assert events.ends == [None]
+
+
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[EnvironmentManager]:
     with EnvironmentManager(tmp_path / "root", log_file_path=None) as manager:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -13,6 +13,13 @@ from wetlands_rx._streams.mailbox import Mailbox, Step, Threads
 from wetlands_rx._streams.subject import Ended, Listener, observer_ends
 
 _T = TypeVar("_T")
+
+
+class _End(NamedTuple):
+    """Posted after the last item of a life."""
+
+    error: Exception | None
+    life: int
 
 
 class HotSubject(Observable[_T], Generic[_T]):
@@ -47,9 +54,12 @@ class HotSubject(Observable[_T], Generic[_T]):
         self._lives = lives
         self._guard = threading.Lock()  # guards the fields below
         self._listeners: tuple[Listener[_T], ...] = ()
-        self._mailbox: Mailbox[_T | Ended] | None = None
+        self._mailbox: Mailbox[_T | _End] | None = None
         self._ended = False
         self._error: Exception | None = None
+        self._life = 0
+        self._owed: dict[Hashable, int] = {}  # whose last item is on the way, and since which life
+        self._ends: list[_End] = []  # those that wait for that
 
     @property
     def observed(self) -> bool:
@@ -59,7 +69,7 @@ class HotSubject(Observable[_T], Generic[_T]):
     def open(self, threads: Threads) -> None:
         """Say who calls the observers from now on."""
         mergeable = self if self._may_drop is not None else None
-        made: Mailbox[_T | Ended] = Mailbox(self._steps, threads, mergeable, self._most_waiting)
+        made: Mailbox[_T | _End] = Mailbox(self._steps, threads, mergeable, self._most_waiting)
         with self._guard:
             if self._mailbox is None:
                 self._mailbox = made
@@ -73,26 +83,69 @@ class HotSubject(Observable[_T], Generic[_T]):
         if self._parent is not None:
             self._parent.emit(item)
 
-    def end(self, error: Exception | None = None) -> None:
-        """Complete the stream, or end it with an error, after what was sent before. From any thread.
+    def owes(self, source: Hashable) -> None:
+        """A source has its last item on the way: an end waits for it. From any thread; `paid` is called later."""
+        with self._guard:
+            self._owed.setdefault(source, self._life)
+        if self._parent is not None:
+            self._parent.owes(source)
+
+    def paid(self, source: Hashable) -> None:
+        """A source has sent its last item, or will not send it. Without effect when it owes nothing."""
+        if source in self._owed:
+            with self._guard:
+                self._owed.pop(source, None)
+                due = [end for end in self._ends if not self._waits(end)]
+                self._ends = [end for end in self._ends if end not in due]
+            for end in due:
+                self._post_end(end)
+        if self._parent is not None:
+            self._parent.paid(source)
+
+    def turn(self) -> int:
+        """Begin the next life: who subscribes from now on belongs to it. Returns the number of the one before."""
+        with self._guard:
+            self._life += 1
+            return self._life - 1
+
+    def end(self, error: Exception | None = None, life: int | None = None) -> None:
+        """Complete the stream, or end it with an error, after what was sent and is owed. From any thread.
 
         A parent goes on.
+
+        Args:
+            error: None completes it.
+            life: Which life ends, as `turn` said; the present one by default.
         """
         with self._guard:
             if self._ended:
                 return
             self._ended, self._error = not self._lives, error
-            mailbox = self._mailbox if self._listeners else None
-        if mailbox is not None:
-            mailbox.post(Ended(error))
+            if life is None:
+                life, self._life = self._life, self._life + 1
+            end = _End(error, life)
+            waits = self._waits(end)
+            if waits:
+                self._ends.append(end)
+        if not waits:
+            self._post_end(end)
 
-    def _steps(self, item: _T | Ended, number: int) -> list[Step]:
-        audience = [listener for listener in self._listeners if listener.since <= number]
-        if not isinstance(item, Ended):
-            return [(listener, item) for listener in audience]
+    def _waits(self, end: _End) -> bool:
+        return any(life <= end.life for life in self._owed.values())
+
+    def _post_end(self, end: _End) -> None:
+        mailbox = self._mailbox
+        if self._listeners and mailbox is not None:
+            mailbox.post(end)
+
+    def _steps(self, item: _T | _End, number: int) -> list[Step]:
+        if not isinstance(item, _End):
+            return [(listener, item) for listener in self._listeners if listener.since <= number]
+        audience = [listener for listener in self._listeners if listener.life <= item.life]
         with self._guard:  # those who came after the end wait for the next life
             self._listeners = tuple(listener for listener in self._listeners if listener not in audience)
-        return [(listener, item) for listener in audience]
+        ended = Ended(item.error)
+        return [(listener, ended) for listener in audience]
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None
@@ -101,6 +154,7 @@ class HotSubject(Observable[_T], Generic[_T]):
         with self._guard:
             ended, error = self._ended, self._error
             if not ended:
+                listener.life = self._life
                 listener.since = self._mailbox.accepted if self._mailbox is not None else 0
                 self._listeners = (*self._listeners, listener)
         if ended:
@@ -114,13 +168,13 @@ class HotSubject(Observable[_T], Generic[_T]):
 
     # --- what its mailbox may leave out
 
-    def merged(self, older: _T | Ended, newer: _T | Ended) -> _T | Ended | None:
+    def merged(self, older: _T | _End, newer: _T | _End) -> _T | _End | None:
         """The newer one, when both may be dropped."""
         return newer if self._droppable(older) and self._droppable(newer) else None
 
-    def replaceable(self, heard: _T | Ended) -> bool:
+    def replaceable(self, heard: _T | _End) -> bool:
         """True for an item that may be dropped."""
         return self._droppable(heard)
 
-    def _droppable(self, item: _T | Ended) -> bool:
-        return self._may_drop is not None and not isinstance(item, Ended) and self._may_drop(item)
+    def _droppable(self, item: _T | _End) -> bool:
+        return self._may_drop is not None and not isinstance(item, _End) and self._may_drop(item)

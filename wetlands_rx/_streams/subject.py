@@ -45,7 +45,7 @@ class Listener(Generic[_T]):
         since: The number of the first event that it may see.
     """
 
-    __slots__ = ("_on_end", "_on_next", "_source", "active", "late", "since")
+    __slots__ = ("_on_end", "_on_next", "_source", "active", "late", "life", "since")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Listener(Generic[_T]):
         self._on_end = on_end
         self._source = source
         self.since = since
+        self.life = 0  # of a stream with several lives: in which one it came
         self.active = True
         self.late: deque[Any] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from logging import LogRecord
 from typing import Any, NamedTuple
@@ -91,19 +92,30 @@ class Streams:
     @property
     def observed(self) -> bool:
         """True while somebody listens to one of them."""
-        return any(subject.observed for subject in (self.messages, self.events, self.workers, self.logs))
+        return any(subject.observed for subject in self._all())
 
     def open(self, threads: Threads) -> None:
         """Say who calls the observers from now on."""
-        for subject in (self.messages, self.events, self.workers, self.logs):
+        for subject in self._all():
             subject.open(threads)
         if self._parent is not None:
             self._parent.open(threads)
 
-    def end(self) -> None:
-        """Complete them for those who listen now; after all that was sent before."""
-        for subject in (self.messages, self.events, self.workers, self.logs):
-            subject.end()
+    def turn(self) -> list[int]:
+        """Who subscribes from now on belongs to the next life. Returns what `end` wants, to end the one before."""
+        return [subject.turn() for subject in self._all()]
+
+    def end(self, lives: Sequence[int] | None = None) -> None:
+        """Complete them for those who listen, after all that was sent and the terminal events of all tasks.
+
+        Args:
+            lives: Which lives end, as `turn` said; the present ones by default.
+        """
+        for subject, life in zip(self._all(), lives or (None,) * 4, strict=True):
+            subject.end(None, life)
+
+    def _all(self) -> tuple[HotSubject[Any], ...]:
+        return self.messages, self.events, self.workers, self.logs
 
 
 def _is_update(event: TaskEvent[Any]) -> bool:

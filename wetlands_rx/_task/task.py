@@ -61,6 +61,7 @@ def _renew_gates() -> None:
 os.register_at_fork(after_in_child=_renew_gates)
 
 
+_GOES_ON = frozenset((Dispatched, Updated, OutputSet, OutputUnopened))
 _UNOPENED = frozenset((FinishedUnopened, OutputUnopened))
 
 
@@ -556,6 +557,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
                         waiters, self._waiters = self._waiters, None
         del outputs
         if mailbox is not None:
+            if type(happenings[-1]) not in _GOES_ON and self._runner.events.observed:
+                self._runner.events.owes(self)  # its terminal event, before which the stream does not end
             mailbox.post(*happenings)
             if type(happenings[-1]) is Updated:  # then this is a reader thread, or the function's own
                 mailbox.give_way()
@@ -567,6 +570,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         """Apply what happened; returns the calls that tell the listeners. On a delivery thread."""
         if type(happening) in _UNOPENED:
             happening = opened(happening)
+        ended = late = False
         with self._gate:
             before, outputs = self._status, self._outputs  # as in _post
             if self._call is not None:
@@ -574,9 +578,12 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
             elif self._untold and isinstance(happening, CancelRequested):
                 ended, self._untold = True, False
             else:
-                return []  # late news
+                late = True
             subject, future = self._subject, self._future
         del outputs
+        if late:
+            self._runner.events.paid(self)
+            return []
         if ended:
             return self._last_steps(subject, future)
         if isinstance(happening, Dispatched) and before is RUNNING:
@@ -592,7 +599,9 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
 
     def _last_steps(self, subject: TerminalSubject[TaskEvent[T]] | None, future: TaskFuture[T] | None) -> list[Step]:
         event = self._terminal_event()
-        self._runner.events.emit(event)
+        hot = self._runner.events
+        hot.emit(event)
+        hot.paid(self)
         steps: list[Step] = []
         if future is not None:
             steps.append((None, lambda: self._resolve(future)))

@@ -90,6 +90,45 @@ def test_what_has_several_lives_begins_again_after_its_end(delivery: ManualDeliv
     assert not hot.observed
 
 
+def test_an_end_waits_for_the_last_items_that_are_on_the_way(hot: HotSubject[int], delivery: ManualDelivery) -> None:
+    heard = hear(hot)
+    hot.owes("first")
+    hot.owes("second")
+    hot.owes("second")  # told twice that it ends: it owes one item all the same
+    hot.end()
+    hot.emit(1)
+    hot.paid("first")
+    delivery.run()
+    assert heard == [1]
+    hot.emit(2)
+    hot.paid("second")
+    hot.paid("second")
+    delivery.run()
+    assert heard == [1, 2, "completed"]
+
+
+def test_what_the_next_life_owes_holds_no_end_back(delivery: ManualDelivery) -> None:
+    parent = HotSubject[int]("all", lives=True)
+    hot = HotSubject[int]("one", parent=parent, lives=True)
+    parent.open(delivery)
+    hot.open(delivery)
+    all_heard, before = hear(parent), hear(hot)
+    hot.owes("old")
+    life = hot.turn()
+    after = hear(hot)
+    hot.owes("new")
+    hot.end(life=life)
+    parent.end()
+    hot.emit(1)
+    hot.paid("old")
+    delivery.run()
+    assert before == [1, "completed"]
+    assert (after, all_heard) == ([1], [1])  # the parent waits for both
+    hot.paid("new")
+    delivery.run()
+    assert (after, all_heard) == ([1], [1, "completed"])
+
+
 def test_other_threads_may_serve_the_next_life() -> None:
     hot = HotSubject[int]("it", lives=True)
     heard = hear(hot)
