@@ -141,6 +141,8 @@ class Environment(ABC):
             FileNotFoundError: there is no such file.
             SerializationError: an argument cannot be pickled; the text names it.
         """
+        if callable(module_path) and function is not None:
+            raise TypeError(f"the arguments of a function are wanted as args=(...), not as {function!r:.100}")
         callee = self._callee(module_path, function)
         return self._submit(callee, _checked_args(args), _checked_kwargs(kwargs), start)
 

@@ -271,7 +271,7 @@ class _Calling(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._callback(record)
-        except Exception:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit):  # noqa: BLE001 - the user's code
             self.handleError(record)
 
 

@@ -597,10 +597,13 @@ def test_a_function_that_does_not_stop_goes_on_unheard_after_the_exit(
         said.append(task.cancel_requested)
         return "late"
 
+    lives: list[str] = []
+    env.workers.subscribe(lambda event: lives.append(event.type.name))
     task = running(env.submit(stubborn, start=False))
     (thread,) = own_threads(env)
     env.exit()
     assert (task.status, task.message) == (CANCELED, "running")
+    assert lives == ["STARTED", "READY", "LOST"]  # it has not ended
     with pytest.raises(InvalidStateError, match="canceled"):
         _ = task.result
     gate.set()
@@ -712,3 +715,8 @@ def test_no_other_environment_has_its_name(manager: EnvironmentManager) -> None:
     for name_it in (manager.create, manager.load, manager.remove):
         with pytest.raises(RecipeError, match=r"wetlands_main(.|\n)*choose another"):
             name_it("wetlands_main")
+
+
+def test_arguments_of_a_function_object_are_named(env: InternalEnvironment) -> None:
+    with pytest.raises(TypeError, match=r"wanted as args=\(\.\.\.\), not as \(1, 2\)"):
+        env.submit(print, (1, 2))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -109,15 +109,16 @@ def test_a_callback_gets_what_its_level_and_its_filter_want(handlers: list[loggi
     assert found == ["one"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit("no")])
 def test_a_callback_that_raises_harms_nobody(
-    handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str]
+    handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     def fail(record: logging.LogRecord) -> None:
-        raise RuntimeError("no")
+        raise error
 
     handlers.append(attach_log_handler(fail))
     log_global("text")
-    assert "RuntimeError: no" in capsys.readouterr().err
+    assert f"{type(error).__name__}: no" in capsys.readouterr().err
 
 
 def test_the_console_shows_warnings_on_the_standard_error(

@@ -127,7 +127,7 @@ class ThreadPool:
         for worker, call in running:
             _abandon(worker, call)
         for worker in workers:
-            self._tell(worker, WorkerEventType.EXITED)
+            self._tell_end(worker)
 
     # --- running calls (Runner); any thread
 
@@ -210,6 +210,17 @@ class ThreadPool:
         if hot.observed:
             for kind in kinds:
                 hot.emit(WorkerEvent(kind, worker.info))
+
+    def _tell_end(self, worker: _Worker) -> None:
+        hot = self._streams.workers
+        if not hot.observed:
+            return
+        if worker.thread.is_alive():
+            hot.emit(
+                WorkerEvent(WorkerEventType.LOST, worker.info, "its function goes on, and a thread cannot be killed")
+            )
+        else:
+            hot.emit(WorkerEvent(WorkerEventType.EXITED, worker.info))
 
     def _new_worker(self, count: int) -> _Worker | None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
@@ -57,6 +58,7 @@ class HotSubject(Observable[_T], Generic[_T]):
         self._mailbox: Mailbox[_T | _End] | None = None
         self._ended = False
         self._error: Exception | None = None
+        self._pid = os.getpid()
         self._life = 0
         self._owed: dict[Hashable, int] = {}  # whose last item is on the way, and since which life
         self._ends: list[_End] = []  # those that wait for that
@@ -70,9 +72,13 @@ class HotSubject(Observable[_T], Generic[_T]):
         """Say who calls the observers from now on."""
         mergeable = self if self._may_drop is not None else None
         made: Mailbox[_T | _End] = Mailbox(self._steps, threads, mergeable, self._most_waiting)
+        if self._pid != os.getpid():  # in a forked child: nobody goes on with what a thread of the parent was at
+            self._pid, self._guard, self._mailbox = os.getpid(), threading.Lock(), None
         with self._guard:
             if self._mailbox is None:
                 self._mailbox = made
+                for listener in self._listeners:
+                    listener.since, listener.late = 0, None
             else:
                 self._mailbox.threads = threads
 

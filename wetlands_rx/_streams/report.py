@@ -6,7 +6,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
+
+from reactivex.observer import AutoDetachObserver
 
 from wetlands_rx.logger import logger
 
@@ -46,11 +48,21 @@ def _to_stderr(text: str, trouble: BaseException | None) -> None:
 def described(callback: Callable[..., Any]) -> str:
     """A callable's name for the log, with its module. Never raises: its attributes are the user's code too."""
     try:
-        while isinstance(callback, partial):
-            callback = callback.func
+        while (inner := _inside(callback)) is not None:
+            callback = inner
         name = getattr(callback, "__qualname__", None) or getattr(type(callback), "__qualname__", "a callable")
         module = getattr(callback, "__module__", None)
         name = f"{module}.{name}" if module else f"{name}"
     except BaseException:  # noqa: BLE001 - as above
         name = "a callable that tells no name"
     return name
+
+
+def _inside(callback: Callable[..., Any]) -> Callable[..., Any] | None:
+    """What a partial calls, or RxPY's wrapper of a subscriber."""
+    if isinstance(callback, partial):
+        return callback.func
+    owner: object = getattr(callback, "__self__", None)
+    # Source: reactivex 6.1, reactivex/observer/autodetachobserver.py.
+    wrapped: object = getattr(cast(Any, owner), "_on_next", None) if type(owner) is AutoDetachObserver else None
+    return wrapped if callable(wrapped) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,6 +34,7 @@ class DeliveryScheduler(Scheduler):
         self._release = release
         self._lock = threading.Lock()  # guards the field below
         self._mailbox: Mailbox[_Due] | None = None
+        self._pid = os.getpid()
 
     def schedule(self, action: typing.ScheduledAction[_S], state: _S | None = None) -> abc.DisposableBase:
         """Run an action soon."""
@@ -60,6 +62,8 @@ class DeliveryScheduler(Scheduler):
 
     def _mailbox_of(self, delivery: Delivery) -> Mailbox[_Due]:
         made: Mailbox[_Due] = Mailbox(_run, delivery)
+        if self._pid != os.getpid():  # in a forked child: nobody goes on with what a thread of the parent was at
+            self._pid, self._lock, self._mailbox = os.getpid(), threading.Lock(), None
         with self._lock:
             if self._mailbox is None:
                 self._mailbox = made

@@ -61,7 +61,7 @@ class TaskList(list[Task[T]]):
             ExecutionException: all have ended, and one FAILED; of several, the first in the list.
             TimeoutError: the time is over; the tasks go on.
             InvalidStateError: one was never started and there is no timeout, so that nothing would end the wait.
-            RuntimeError: called by a listener of one of them, which would wait for itself.
+            RuntimeError: called by a listener of one of them before its end, which would wait for itself.
         """
         if not self:
             return self

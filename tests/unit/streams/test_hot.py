@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 import pytest
@@ -215,3 +216,39 @@ def test_of_too_many_items_the_newest_that_may_replaces_the_last(
         hot.emit(item)
     delivery.run()
     assert heard == [1, 2, 5, 100, 7]
+
+
+def test_a_raising_subscriber_is_named_and_not_what_rx_wraps_it_in(
+    hot: HotSubject[int], delivery: ManualDelivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_item: int) -> None:
+        raise ValueError("no")
+
+    hot.subscribe(broken)
+    hot.emit(1)
+    with caplog.at_level(logging.ERROR, "wetlands_rx"):
+        delivery.run()
+    assert broken.__qualname__ in caplog.records[0].getMessage()
+
+
+def test_in_a_forked_child_a_stream_that_was_being_told_begins_anew(hot: HotSubject[int]) -> None:
+    read, write = os.pipe()
+
+    def fork_meanwhile(item: int) -> None:
+        if item == 1 and os.fork() == 0:
+            delivery = ManualDelivery()
+            hot.open(delivery)
+            hot.emit(2)
+            delivery.run()
+            os._exit(0)
+        os.write(write, bytes([item]))
+
+    hot.subscribe(fork_meanwhile)
+    delivery = ManualDelivery()
+    hot.open(delivery)
+    hot.emit(1)
+    delivery.run()
+    os.wait()
+    assert sorted(os.read(read, 10)) == [1, 2]
+    os.close(read)
+    os.close(write)
