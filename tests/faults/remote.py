@@ -124,7 +124,9 @@ def shut_down(how: int) -> str:
 
 def leave_grandchild(file: str, *, dies: bool, in_session: bool) -> int:
     """Start a process that holds the pipe open."""
-    program = f"import os, time; open({file!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    # The file is there whole or not at all: its writer may be killed at any moment after that.
+    written = f"with open({file + '~'!r}, 'w') as pid: pid.write(str(os.getpid()))"
+    program = f"import os, time\n{written}\nos.replace({file + '~'!r}, {file!r})\ntime.sleep(600)"
     child = subprocess.Popen(
         [sys.executable, "-S", "-c", program], pass_fds=sockets(), start_new_session=not in_session
     )
