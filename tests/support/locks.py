@@ -26,6 +26,7 @@ class LockProbe:
     """
 
     def __init__(self) -> None:
+        gc.collect()  # what earlier tests have left has locks too
         self.looks: Counter[str] = Counter()
         self.locks: set[str] = set()
         self.held: set[str] = set()

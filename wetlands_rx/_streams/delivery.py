@@ -236,6 +236,7 @@ class Delivery:
                 if thread in threads:
                     threads.remove(thread)
             self._ended = [other for other in self._ended if other.is_alive()] + [thread]
+        thread.deliverer.overtaken = None  # it holds the listener, and that one its task
 
     def _look(self) -> None:
         """Look for stuck calls; on the clock's thread."""

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -601,6 +602,18 @@ def within(seconds: float, function: Callable[[], object]) -> bool:
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
+
+
+def test_a_listener_that_came_back_late_is_let_go(delivery: Delivery, clock: Clock) -> None:
+    blocker, freed = Blocker(), threading.Event()
+    weakref.finalize(blocker, freed.set)
+    entered, release = blocker.entered, blocker.release
+    Mailbox(telling(Listener(blocker, None, "it")), delivery).post(1)
+    assert entered.wait(SOON)
+    clock.tick()
+    del blocker
+    release.set()
+    assert freed.wait(SOON)
 
 
 def test_finalizers_of_items_calls_and_listeners_may_post() -> None:
