@@ -1,13 +1,25 @@
-"""Decides which call goes to which worker. Pure: happenings in, sends out; no thread, clock or stream.
+"""Decides which call goes to which worker. Pure: happenings in, decisions out; no thread, clock or stream.
 
-First in, first out; one call per worker at a time; no worker is idle while a call waits. A call that leaves goes to
-whoever asked, so that no call, with what it holds of the user's, ends in here while the owner's lock is held.
+First in, first out; no worker is idle while a call waits. A worker has one call at a time, except that short ones, as
+the pace of their function says, are given out several at once, so that worker and caller need not wait for each other.
+What a worker has not begun is recalled when another one has nothing to do, or when it is silent while others answer.
+
+A call that leaves goes to whoever asked, so that no call, with what it holds of the user's, ends in here while the
+owner's lock is held.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+MOST_HELD = 64
+"""A worker never has more calls than this."""
+AHEAD_S = 0.002
+"""A worker has no more calls than take it about so long."""
+SILENT = 4 * MOST_HELD
+"""So many answers of the others, and a worker that has not answered meanwhile is held up by a long call."""
 
 
 class Waits(Protocol):
@@ -16,23 +28,71 @@ class Waits(Protocol):
     waiting: bool
 
 
+_UNKNOWN = float("inf")
 _C = TypeVar("_C", bound=Waits)
+_C_contra = TypeVar("_C_contra", bound=Waits, contravariant=True)
 
 
 class Send(NamedTuple, Generic[_C]):
-    """A decision: give this call to this worker."""
+    """A decision: give these calls to this worker."""
 
     worker: int
-    call: _C
+    calls: list[_C]
+
+
+class Recall(NamedTuple):
+    """A decision: ask this worker for the calls that it has not begun."""
+
+    worker: int
+
+
+class Retire(NamedTuple):
+    """A decision: end this worker, which has nothing left and gets nothing more."""
+
+    worker: int
+
+
+Decision = Send[_C] | Recall | Retire
+
+
+class Expects(Protocol[_C_contra]):
+    """Says how long calls take."""
+
+    def __call__(self, call: _C_contra, /) -> float:
+        """In seconds; infinity when it is not known, or for another reason the call must be a worker's only one."""
+        ...
+
+
+def one_at_a_time(call: object) -> float:
+    """Nothing is known, so no worker gets a second call before it has answered the first."""
+    return _UNKNOWN
+
+
+class _Worker(Generic[_C]):
+    __slots__ = ("asked", "heard", "held", "left", "retiring", "seconds")
+
+    def __init__(self, most: int | None, heard: int) -> None:
+        self.held: dict[_C, None] = {}  # in the order in which it runs them
+        self.seconds = 0.0  # for which that keeps it busy
+        self.left = most  # calls it may still get; None: any number
+        self.heard = heard  # how many answers there had been, of all, when it answered last
+        self.asked = False  # it was asked for what it has not begun
+        self.retiring = False
 
 
 class Dispatch(Generic[_C]):
-    """The queue and the idle workers of a pool. Not safe for several threads: its owner holds a lock."""
+    """The queue and the workers of a pool. Not safe for several threads: its owner holds a lock.
 
-    def __init__(self) -> None:
+    Args:
+        expected: Says how long calls take; by default nobody knows.
+    """
+
+    def __init__(self, expected: Expects[_C] = one_at_a_time) -> None:
+        self._expected = expected
         self._queue: OrderedDict[_C, None] = OrderedDict()
         self._idle: deque[int] = deque()
-        self._busy: dict[int, _C] = {}
+        self._workers: dict[int, _Worker[_C]] = {}
+        self._answers = 0
 
     @property
     def queued(self) -> int:
@@ -44,38 +104,84 @@ class Dispatch(Generic[_C]):
         """How many workers wait for a call."""
         return len(self._idle)
 
+    @property
+    def held(self) -> int:
+        """How many calls the workers have."""
+        return sum(len(worker.held) for worker in self._workers.values())
+
     def submitted(self, call: _C) -> Send[_C] | None:
         """A call came in."""
         if not self._idle:
             call.waiting = True
             self._queue[call] = None
             return None
-        worker = self._idle.popleft()
-        self._busy[worker] = call
-        return Send(worker, call)
+        index = self._idle.popleft()
+        self._hold(self._workers[index], call, self._expected(call))
+        return Send(index, [call])
 
-    def returned(self, call: _C) -> Send[_C] | None:
-        """A call comes back from a worker that was gone: its turn is next."""
-        send = self.submitted(call)
-        if send is None:
+    def returned(self, calls: Sequence[_C]) -> list[Decision[_C]]:
+        """Calls come back from a worker that was gone, in the order in which it had them: their turn is next."""
+        for call in reversed(calls):
+            call.waiting = True
+            self._queue[call] = None
             self._queue.move_to_end(call, last=False)
-        return send
+        decisions: list[Decision[_C]] = []
+        while self._queue and self._idle:
+            index = self._idle.popleft()
+            decisions.append(Send(index, self._filled(self._workers[index])))
+        return decisions
 
-    def joined(self, worker: int) -> Send[_C] | None:
-        """A worker is ready for its first call."""
+    def joined(self, worker: int, most: int | None = None) -> list[Decision[_C]]:
+        """A worker is ready for its first call; it gets `most` in its life."""
+        self._workers[worker] = _Worker(most, self._answers)
         return self._next(worker)
 
-    def freed(self, worker: int) -> Send[_C] | None:
-        """A worker has answered its call."""
-        if self._busy.pop(worker, None) is None:
-            return None  # it was lost meanwhile
+    def freed(self, worker: int, calls: Iterable[_C]) -> list[Decision[_C]]:
+        """A worker has answered calls."""
+        state = self._workers.get(worker)
+        if state is None:
+            return []  # it was lost meanwhile
+        held, before = state.held, len(state.held)
+        for call in calls:
+            held.pop(call, None)
+        self._answers += before - len(held)
+        state.heard = self._answers
+        state.seconds = state.seconds * len(held) / before if held else 0.0
         return self._next(worker)
 
-    def lost(self, worker: int) -> _C | None:
-        """A worker is gone. Returns the call it had."""
+    def recalled(self, worker: int, calls: Sequence[_C]) -> list[Decision[_C]]:
+        """A worker has given back what it had not begun, in the order in which it had them: their turn is next."""
+        state = self._workers.get(worker)
+        if state is None:
+            return []  # it was lost meanwhile, and its calls have come back that way
+        state.asked = False
+        for call in calls:
+            state.held.pop(call, None)
+            if state.left is not None:
+                state.left += 1
+        state.seconds = _UNKNOWN if state.held else 0.0  # it is held up by a long call
+        decisions = self.returned(calls)
+        if not state.held and worker not in self._idle:
+            decisions += self._next(worker)
+        return decisions
+
+    def lost(self, worker: int) -> list[_C]:
+        """A worker is gone. Returns the calls it had, in the order in which it runs them."""
         if worker in self._idle:
             self._idle.remove(worker)
-        return self._busy.pop(worker, None)
+        state = self._workers.pop(worker, None)
+        return [] if state is None else list(state.held)
+
+    def retired(self, worker: int) -> list[Decision[_C]]:
+        """A worker gets nothing more: it is to end when it has answered what it runs."""
+        state = self._workers.get(worker)
+        if state is None or state.retiring:
+            return []
+        state.retiring = True
+        if worker in self._idle:
+            self._idle.remove(worker)
+            return [Retire(worker)]
+        return [Recall(worker)] if self._asks(state) else []
 
     def withdrawn(self, call: _C) -> bool:
         """The caller wants a call back. Returns True when it waited: it will never be sent."""
@@ -93,11 +199,61 @@ class Dispatch(Generic[_C]):
         self._queue.clear()
         return calls
 
-    def _next(self, worker: int) -> Send[_C] | None:
-        if not self._queue:
-            self._idle.append(worker)
-            return None
-        call, _ = self._queue.popitem(last=False)
-        call.waiting = False
-        self._busy[worker] = call
-        return Send(worker, call)
+    def _next(self, index: int) -> list[Decision[_C]]:
+        """What a worker that has room does next, and what that means for the others."""
+        worker = self._workers[index]
+        if worker.retiring or (worker.left is not None and worker.left <= 0):
+            worker.retiring = True
+            return [] if worker.held else [Retire(index)]
+        calls = self._filled(worker)
+        decisions: list[Decision[_C]] = [Send(index, calls)] if calls else []
+        if not worker.held:
+            self._idle.append(index)
+        if len(self._workers) > 1:
+            decisions += self._recalls()
+        return decisions
+
+    def _filled(self, worker: _Worker[_C]) -> list[_C]:
+        """Take from the queue what a worker has room for."""
+        queue, taken = self._queue, list[_C]()
+        # In steps of half of what it may have, and no more than its share of what waits.
+        if not queue or (worker.held and (2 * len(worker.held) > MOST_HELD or 2 * worker.seconds > AHEAD_S)):
+            return taken
+        room = max(1, len(queue) // (2 * len(self._workers) - 1)) if len(self._workers) > 1 else MOST_HELD
+        room = min(room, MOST_HELD - len(worker.held))
+        if worker.left is not None:
+            room = min(room, worker.left)
+        while queue and len(taken) < room:
+            call = next(iter(queue))
+            expected = self._expected(call)
+            if worker.held and worker.seconds + expected > AHEAD_S:
+                break
+            del queue[call]
+            call.waiting = False
+            self._hold(worker, call, expected)
+            taken.append(call)
+        return taken
+
+    def _hold(self, worker: _Worker[_C], call: _C, expected: float) -> None:
+        if not worker.held:
+            worker.heard = self._answers
+        worker.held[call] = None
+        worker.seconds += expected
+        if worker.left is not None:
+            worker.left -= 1
+
+    def _recalls(self) -> list[Recall]:
+        """Ask back what would wait in vain: of all who have a second call when somebody is idle, else of the silent."""
+        anybody = bool(self._idle) and not self._queue
+        return [
+            Recall(index)
+            for index, worker in self._workers.items()
+            if len(worker.held) > 1 and (anybody or self._answers - worker.heard > SILENT) and self._asks(worker)
+        ]
+
+    @staticmethod
+    def _asks(worker: _Worker[_C]) -> bool:
+        if worker.asked or len(worker.held) < 2:
+            return False
+        worker.asked = True
+        return True

@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from wetlands_rx._pool.dispatch import Dispatch
+from wetlands_rx._pool.dispatch import Decision, Dispatch, Recall, Send
+from wetlands_rx._pool.pace import Pace
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery
@@ -25,11 +26,11 @@ from wetlands_rx._task.call import BUSY_S, Call, id_base
 from wetlands_rx._task.events import TaskEvent
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
-from wetlands_rx._wire.messages import Logged
+from wetlands_rx._wire.messages import Finished, FinishedUnopened, Logged
 from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
-from wetlands_rx._worker.worker import Handover, Worker
+from wetlands_rx._worker.worker import Terminal, Worker
 from wetlands_rx.exceptions import (
     NotLaunchedError,
     WetlandsError,
@@ -44,6 +45,8 @@ _EXIT_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
 _REPLACEMENT_TIMEOUT_S = 20.0
 """How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
+_SMALL_BYTES = 1024
+_NOBODY_KNOWS = float("inf")
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 
@@ -53,6 +56,9 @@ class _State(Enum):
     BROKEN = "broken"
     CLOSED = "closed"
     DISOWNED = "disowned"
+
+
+_Order = tuple[Worker, Decision[Call]]
 
 
 class PoolCounts(NamedTuple):
@@ -107,7 +113,8 @@ class Pool:
         self.streams = streams
         streams.open(runtime.delivery)
         self._lock = threading.Lock()  # guards the fields below
-        self._dispatch: Dispatch[Call] = Dispatch()
+        self._pace = Pace()
+        self._dispatch: Dispatch[Call] = Dispatch(self._expected)
         self._restarts = Restarts()
         self._workers: dict[int, Worker] = {}
         self._ending: list[Worker] = []
@@ -210,7 +217,7 @@ class Pool:
             send = self._dispatch.submitted(call)
             worker = self._workers[send.worker] if send is not None else None
         if worker is not None:
-            self._hand_over(call, worker)
+            self._hand_over(worker, [call])
 
     def withdraw(self, call: Call) -> bool | None:
         """Take back a call that no worker has yet; None when this thread is at work here already."""
@@ -285,18 +292,26 @@ class Pool:
                 if self._missing == 0:
                     self._state = _State.SERVING
                     self._launched.set()
-            send = self._dispatch.joined(worker.index)
+            orders = self._orders(self._dispatch.joined(worker.index))
         self._tell(WorkerEventType.READY, worker)
-        if send is not None:
-            self._hand_over(send.call, worker)
+        self._carry_out(orders)
 
-    def on_freed(self, worker: Worker) -> None:
-        """A worker has answered a call."""
+    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+        """A worker has answered calls."""
         with self._lock:
             self._restarts.served()
-            send = self._dispatch.freed(worker.index)
-        if send is not None:
-            self._hand_over(send.call, worker)
+            for call, answer in answers:
+                if isinstance(answer, Finished | FinishedUnopened):
+                    self._pace.learned(call.target, answer.seconds)
+            orders = self._orders(self._dispatch.freed(worker.index, [call for call, _ in answers]))
+        if orders:
+            self._carry_out(orders)
+
+    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
+        """A worker has given back what it had not begun."""
+        with self._lock:
+            orders = self._orders(self._dispatch.recalled(worker.index, calls))
+        self._carry_out(orders)
 
     def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
         """A function has logged; handlers are the user's code, so a delivery thread calls them."""
@@ -319,7 +334,7 @@ class Pool:
             context["task_id"] = task_id(id_base(), line.task)
         log(logging.INFO, line.text, context, self.streams.logs, self._handle_line)
 
-    def on_lost(self, worker: Worker, held: list[Call]) -> None:
+    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
         """A worker's process has ended, for whatever reason."""
         decision = _Replacement()
         with self._lock:
@@ -333,41 +348,65 @@ class Pool:
             if before is _State.STARTING:
                 self._cause = self._cause or self._start_error(worker)
             elif before is _State.SERVING:
-                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(held))
+                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(begun))
                 decision = self._decide(self._start_error(worker), delay)
         self._launched.set()
         self._tell_end(worker)
-        for call in held:
+        for call in begun:
             self._fail(call, worker)
+        self._take_back(others)
         self._replace(worker.index, decision)
 
     # --- inside
 
-    def _hand_over(self, call: Call, worker: Worker) -> None:
-        handover = worker.run(call)
-        if handover is Handover.LOST:
-            self._fail(call, worker)
-        elif handover is Handover.REFUSED:
-            self._take_back(call)
+    def _expected(self, call: Call) -> float:
+        """For dispatch: how long a call will take. A large one is a worker's only one.
 
-    def _take_back(self, call: Call) -> None:
-        """A call has not run: another worker gets it, unless it was canceled meanwhile."""
-        if call.cancel_requested:
-            call.post(CancelRequested())
-            return
-        send = worker = refusal = None
+        Else the calls that a busy worker does not read could fill its pipe; then nobody would read its answers.
+        """
+        payload = call.payload
+        if len(payload) > 1 or len(payload[0]) > _SMALL_BYTES:
+            return _NOBODY_KNOWS
+        return self._pace.expected(call.target)
+
+    def _orders(self, decisions: Sequence[Decision[Call]]) -> list[_Order]:
+        """Whom decisions concern; with the lock held, for a worker's successor has the same index."""
+        return [(self._workers[decision.worker], decision) for decision in decisions]
+
+    def _carry_out(self, orders: Sequence[_Order]) -> None:
+        for worker, decision in orders:
+            if isinstance(decision, Send):
+                self._hand_over(worker, decision.calls)
+            elif isinstance(decision, Recall):
+                worker.recall()
+            else:
+                worker.ask_exit()
+
+    def _hand_over(self, worker: Worker, calls: list[Call]) -> None:
+        refused, lost = worker.run(calls)
+        for call in lost:
+            self._fail(call, worker)
+        if refused:
+            self._take_back(refused)
+
+    def _take_back(self, calls: Sequence[Call]) -> None:
+        """Calls that have not begun go to other workers, unless they were canceled meanwhile."""
+        wanted = [call for call in calls if not call.cancel_requested]
+        refusal: WetlandsError | None = None
+        orders: list[_Order] = []
         with self._lock:
             if self._state is _State.SERVING:
-                send = self._dispatch.returned(call)
-                worker = self._workers[send.worker] if send is not None else None
+                orders = self._orders(self._dispatch.returned(wanted))
             else:
                 refusal = self.refusal()
-        if isinstance(refusal, WorkerPoolBroken):
-            call.post(PoolBroken(refusal))
-        elif refusal is not None:
-            call.post(EnvironmentExited())
-        elif worker is not None:
-            self._hand_over(call, worker)
+        for call in calls:
+            if call.cancel_requested and call not in wanted:
+                call.post(CancelRequested())
+            elif isinstance(refusal, WorkerPoolBroken):
+                call.post(PoolBroken(refusal))
+            elif refusal is not None:
+                call.post(EnvironmentExited())
+        self._carry_out(orders)
 
     def _fail(self, call: Call, worker: Worker) -> None:
         if self._state is _State.CLOSED:

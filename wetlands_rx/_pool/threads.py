@@ -14,7 +14,7 @@ from logging import LogRecord
 from queue import SimpleQueue
 from typing import Any
 
-from wetlands_rx._pool.dispatch import Dispatch
+from wetlands_rx._pool.dispatch import Decision, Dispatch, Send
 from wetlands_rx._pool.local_calls import LocalLine, run_call
 from wetlands_rx._pool.local_modules import modules
 from wetlands_rx._remote.handle import task_id
@@ -96,9 +96,8 @@ class ThreadPool:
                 raise
             self._tell(worker, WorkerEventType.STARTED, WorkerEventType.READY)
             with self._lock:
-                send = None if self._closed else self._dispatch.joined(worker.info.index)
-                if send is not None:
-                    worker.inbox.put(send.call)
+                for decision in () if self._closed else self._dispatch.joined(worker.info.index):
+                    self._carry_out(decision)
 
     def close(self, grace: float = EXIT_GRACE_S) -> None:
         """End all: what waits is canceled at once, what runs is asked to stop and waited for at most `grace` seconds.
@@ -117,7 +116,7 @@ class ThreadPool:
                 worker.inbox.put(None)
         for call in waiting:
             call.post(EnvironmentExited())
-        running = [(worker, call) for worker, call in lost if call is not None]
+        running = [(worker, call) for worker, calls in lost for call in calls]
         for _, call in running:
             call.cancel_requested = True
         deadline = time.monotonic() + grace
@@ -184,12 +183,12 @@ class ThreadPool:
         line.post(Dispatched(worker.info))
         answer = run_call(call, line, modules)
         with self._lock:  # the next call is on its way before anybody hears of this one
-            send = self._dispatch.freed(worker.info.index)
-            if send is not None:
-                worker.inbox.put(send.call)
+            decisions = self._dispatch.freed(worker.info.index, [call])
+            for decision in decisions:
+                self._carry_out(decision)
         worker.line = None
         line.post(answer)
-        if send is None:
+        if not decisions:
             modules.leave()
 
     def _on_logged(self, worker: WorkerInfo, call: Call, record: Logged) -> None:
@@ -204,6 +203,12 @@ class ThreadPool:
         log(record.level, record.text, context, self._streams.logs, self._logs.post)
 
     # --- inside
+
+    def _carry_out(self, decision: Decision[Call]) -> None:
+        """With the lock held: a thread has one call at a time, so that nothing is ever recalled."""
+        if isinstance(decision, Send):
+            for call in decision.calls:
+                self._workers[decision.worker].inbox.put(call)
 
     def _tell(self, worker: _Worker, *kinds: WorkerEventType) -> None:
         hot = self._streams.workers

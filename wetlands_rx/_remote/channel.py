@@ -1,7 +1,8 @@
 """The worker's end of the pipe.
 
 The main thread reads the socket itself: while idle it blocks in `next_message`, during a call whoever asks for
-`cancel_requested` looks (0.6 us when nothing is there). A reading thread would cost 40 us a call.
+`cancel_requested` looks (0.6 us when nothing is there). A reading thread would cost 40 us a call. Only while calls wait
+behind one that runs, another thread looks every few milliseconds whether they are wanted back; it sleeps otherwise.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Deque, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple
 
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
-from wetlands_rx._wire.messages import CallFunction, CancelTask, Down, RunScript
-from wetlands_rx.exceptions import SerializationError
+from wetlands_rx._wire.messages import CallFunction, CancelTask, Down, Recall, RunScript
+from wetlands_rx.exceptions import ProtocolError, SerializationError
 
 UPDATE_PERIOD_S = 0.004
 """Updates that follow each other faster than this share a frame."""
 MOST_UPDATES = 512
 """A frame of updates is sent when it holds this many, whatever the time."""
+LOOK_PERIOD_S = 0.002
+"""So often somebody looks whether the calls that wait are wanted back."""
+_LOOKS = 25
+"""After so many looks without a call that waits, nobody looks any more."""
+_LARGE_BYTES = 16384
 _MOST_PARTS = 512  # the kernel takes at most 1024 parts in one call
 
 
@@ -43,11 +49,22 @@ def send_all(sock: socket.socket, parts: Sequence[Buffer]) -> None:
             waiting[0] = waiting[0][sent:]
 
 
-class Channel:
-    """Reads messages from the caller and sends answers; sending is safe from any thread."""
+def _is_large(message: Down) -> bool:
+    """True for a call that may have filled the buffer, so that those behind it have not been received yet."""
+    return isinstance(message, CallFunction) and len(message.packed.pickle) + len(message.packed.buffers) > _LARGE_BYTES
 
-    def __init__(self, sock: socket.socket) -> None:
+
+class Channel:
+    """Reads messages from the caller and sends answers; sending is safe from any thread.
+
+    Args:
+        sock: A connected stream socket.
+        starts: Is told the number of each task that starts; what it keeps must outlive this process.
+    """
+
+    def __init__(self, sock: socket.socket, starts: Callable[[int], object] = bool) -> None:
         self._socket = sock
+        self._starts = starts
         self._decoder = FrameDecoder()
         self._pending: Deque[Down] = deque()
         self._reading = threading.Lock()
@@ -56,6 +73,9 @@ class Channel:
         self._canceled: Set[int] = set()
         self._current = 0
         self._open = True
+        self._lookout: Optional[threading.Thread] = None
+        self._looking = False
+        self._look_wanted = threading.Event()
         self._sending = threading.Lock()
         self._updates: List[Tuple[Optional[str], Any, Any]] = []
         self._updates_task = 0
@@ -66,20 +86,26 @@ class Channel:
     # --- receiving
 
     def next_message(self) -> Optional[Down]:
-        """Wait for the next message; None when the caller is gone. For the main thread, between calls."""
-        while True:
-            with self._reading:
-                while not self._pending:
-                    if not self._open or not self._receive():
-                        return None
-                message = self._pending.popleft()
-            if not isinstance(message, CancelTask):
-                return message
-            # A cancel for a call that has ended already: late news.
+        """Wait for the next message; None when the caller is gone. For the main thread, between calls.
 
-    def begin(self, task: int) -> None:
-        """Say which task runs now."""
-        self._current = task
+        A call counts as begun from now on: it is not given back any more.
+        """
+        with self._reading:
+            while not self._pending:
+                if not self._open or not self._receive():
+                    return None
+            message = self._pending.popleft()
+            kind = type(message)
+            if kind is CallFunction or kind is RunScript:
+                self._current = number = message.task  # type: ignore[union-attr]
+                self._starts(number)
+                if not self._looking and (self._pending or _is_large(message)):
+                    self._look_out()
+            return message
+
+    def is_withdrawn(self, task: int) -> bool:
+        """True when the caller canceled this task before it began."""
+        return task in self._canceled
 
     def end(self, task: int) -> None:
         """Say that it ended."""
@@ -90,36 +116,76 @@ class Channel:
         """True when the caller asked this task to stop. Looks at the socket; safe from any thread."""
         if task in self._canceled:
             return True
-        if self._reading.acquire(False):  # else another thread is looking right now
+        self._look()
+        return task in self._canceled
+
+    def _look(self) -> None:
+        """Take in what has come, unless another thread is at it right now."""
+        if self._reading.acquire(False):
             try:
                 while self._open and self._poll.poll(0):
                     if not self._receive():
                         break
-                self._sort_cancels()
             finally:
                 self._reading.release()
-        return task in self._canceled
 
     def _receive(self) -> bool:
         received = self._socket.recv_into(self._decoder.writable())
         if not received:
             self._open = False
             return False
-        self._pending.extend(codec.decode_down(frame) for frame in self._decoder.received(received))
+        for frame in self._decoder.received(received):
+            message = codec.decode_down(frame)
+            kind = type(message)
+            if kind is CancelTask:
+                self._take_cancel(message.task)  # type: ignore[union-attr]
+            elif kind is Recall:
+                self._give_back()
+            else:
+                self._pending.append(message)
         return True
 
-    def _sort_cancels(self) -> None:
-        if not any(isinstance(message, CancelTask) for message in self._pending):
-            return
-        waiting = {message.task for message in self._pending if isinstance(message, (CallFunction, RunScript))}
-        waiting.add(self._current)
-        others: List[Down] = []
+    def _take_cancel(self, task: int) -> None:
+        if task == self._current or any(getattr(message, "task", 0) == task for message in self._pending):
+            self._canceled.add(task)  # else it has ended: late news
+
+    def _give_back(self) -> None:
+        given: List[int] = []
+        kept: Deque[Down] = deque()
         for message in self._pending:
-            if not isinstance(message, CancelTask):
-                others.append(message)
-            elif message.task in waiting:
-                self._canceled.add(message.task)
-        self._pending = deque(others)
+            if isinstance(message, (CallFunction, RunScript)):
+                given.append(message.task)
+            else:
+                kept.append(message)
+        self._pending = kept
+        self._canceled.difference_update(given)
+        self.send([codec.encode_recalled(given)])
+
+    def _look_out(self) -> None:
+        if self._lookout is None:
+            self._lookout = threading.Thread(target=self._look_now_and_then, name="wetlands-lookout", daemon=True)
+            self._lookout.start()
+        self._looking = True
+        self._look_wanted.set()
+
+    def _look_now_and_then(self) -> None:
+        """While calls wait behind a long one, see whether the caller wants them back."""
+        while self._look_wanted.wait():
+            self._look_wanted.clear()
+            quiet = before = 0
+            while quiet < _LOOKS:
+                time.sleep(LOOK_PERIOD_S)
+                current = self._current
+                if current and current == before:
+                    try:
+                        self._look()
+                    except (OSError, ProtocolError):  # the main thread finds out too
+                        return
+                before = current
+                quiet = 0 if self._pending else quiet + 1
+            self._looking = False
+            if self._pending:  # the main thread has not seen that line
+                self._look_out()
 
     # --- sending
 

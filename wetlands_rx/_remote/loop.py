@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import sys
+from time import perf_counter
 from types import CoroutineType
 from typing import Any, List, Tuple
 
@@ -14,6 +15,7 @@ from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
 from wetlands_rx._remote.output import Output
+from wetlands_rx._remote.page import StartedPage
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer
@@ -21,17 +23,18 @@ from wetlands_rx._wire.messages import CallFunction, Configure, Exit, RunScript
 from wetlands_rx.exceptions import SerializationError
 
 
-def serve(socket_fd: int, liveness_fd: int) -> None:
+def serve(socket_fd: int, liveness_fd: int, page_fd: int) -> None:
     """Serve the caller until it says exit or is gone.
 
     Args:
         socket_fd: An inherited, connected stream socket.
         liveness_fd: The read end of a pipe that closes when the caller ends.
+        page_fd: A file in memory that tells the caller, also after this process has ended, which call began last.
     """
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)
     sock.set_inheritable(False)
-    channel = Channel(sock)
+    channel = Channel(sock, StartedPage(page_fd).write)
     # A process that the user's code forks must not keep the pipe open after this one died.
     os.register_at_fork(after_in_child=channel.close)
     output = Output()
@@ -49,9 +52,12 @@ class _Worker:
         self._id_base = 0
 
     def run(self) -> None:
+        channel = self._channel
         while True:
-            message = self._channel.next_message()
-            if isinstance(message, CallFunction):
+            message = channel.next_message()
+            if isinstance(message, (CallFunction, RunScript)) and channel.is_withdrawn(message.task):
+                self._answer(message.task, [], True)
+            elif isinstance(message, CallFunction):
                 self._answer(message.task, *self._call(message))
             elif isinstance(message, RunScript):
                 self._answer(message.task, *self._script(message))
@@ -68,7 +74,6 @@ class _Worker:
     def _call(self, call: CallFunction) -> Tuple[List[Buffer], bool]:
         """Run a function. Returns the answer, and whether the function acknowledged a cancel."""
         state = CallState()
-        self._channel.begin(call.task)
         self._output.begin(call.task, call.path, call.function)
         try:
             function = self._modules.find(call.path, call.function)
@@ -80,21 +85,22 @@ class _Worker:
                 ), False
             if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
+            since = perf_counter()
             value: Any = function(*args, **kwargs)
             if isinstance(value, CoroutineType):
                 value = run_coroutine(value)
+            seconds = perf_counter() - since
         except FunctionNotFound as error:
             return encoded_failure(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
         except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
             return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
         finally:
             state.ended = True
-        return ([], True) if state.acknowledged else (encoded_result(call.task, value), False)
+        return ([], True) if state.acknowledged else (encoded_result(call.task, value, seconds), False)
 
     def _script(self, script: RunScript) -> Tuple[List[Buffer], bool]:
         import runpy
 
-        self._channel.begin(script.task)
         self._output.begin(script.task, script.path)
         before_argv, sys.argv = sys.argv, [script.path, *script.args]
         try:
@@ -110,10 +116,10 @@ class _Worker:
         return encoded_result(script.task, None), False
 
 
-def encoded_result(task: int, value: Any) -> List[Buffer]:
+def encoded_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
     """The answer of a function that returned; a failure when the value cannot be pickled."""
     try:
-        return codec.encode_result(task, value)
+        return codec.encode_result(task, value, seconds)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
         what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
         return encoded_failure(task, explained(error, what), "serialization")

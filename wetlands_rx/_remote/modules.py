@@ -33,6 +33,8 @@ class FunctionNotFound(Exception):
 class _Loaded(NamedTuple):
     stamp: _Stamp
     module: ModuleType
+    folder: str
+    in_package: bool
 
 
 class ModuleLoader:
@@ -135,13 +137,13 @@ class ModuleLoader:
         stamp = _stamp(status)
         loaded = self._loaded.get(path)
         if loaded is not None and loaded.stamp == stamp:
-            folder = os.path.dirname(path)
-            if self._folder != folder and not _package_name(path):
+            folder = loaded.folder
+            if self._folder != folder and not loaded.in_package:
                 self.enter_folder(folder)
             if self._folder != folder or not self._neighbour_changed():
                 return loaded.module
         module = self._load(path, again=loaded is not None)
-        self._loaded[path] = _Loaded(stamp, module)
+        self._loaded[path] = _Loaded(stamp, module, os.path.dirname(path), _package_name(path) is not None)
         self._places.clear()  # it holds functions of the old version
         self._look()  # at what it has imported
         return module
@@ -201,7 +203,10 @@ class ModuleLoader:
 
 def function_of(module: ModuleType, path: str, function: str) -> Callable[..., Any]:
     """Find a function in a module that was loaded from this file; raises like `ModuleLoader.find`."""
-    found: Any = module
+    found: Any = getattr(module, function, None)  # most names are plain, and most things are functions
+    if type(found) is FunctionType:
+        return found  # type: ignore[no-any-return]
+    found = module
     for part in function.split("."):
         found = getattr(found, part, _MISSING)
         if found is _MISSING:

@@ -125,6 +125,11 @@ class MarkedWriter(io.BufferedIOBase):
         for thread in list(self._held):
             self._emit(thread, None)
 
+    @property
+    def holds(self) -> bool:
+        """True while a line waits for its end."""
+        return bool(self._held)
+
     def finish(self, printer: Printer) -> None:
         """At the end of a call: the line that it has begun ends here."""
         if self._held:
@@ -245,6 +250,10 @@ class Output:
     def end(self) -> None:
         """The call has ended: its lines go out, and the main thread prints for nobody."""
         printer, self._printers.running = self._printers.running, None
+        stdout, stderr = self._streams["stdout"], self._streams["stderr"]
+        if sys.stdout is stdout[0] and sys.stderr is stderr[0] and not stdout[1].holds and not stderr[1].holds:
+            if printer is None or not printer.unfinished:
+                return  # as after most calls
         for name, (ours, writer) in self._streams.items():
             stream = getattr(sys, name, None)
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the user's code closed or replaced it

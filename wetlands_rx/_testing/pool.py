@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import pickle
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from wetlands_rx._pool.dispatch import Dispatch
+from wetlands_rx._pool.dispatch import Decision, Dispatch, Send
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._task.call import Call, WorkerInfo
@@ -111,7 +112,7 @@ class FakePool:
         self._calls.append(self._functions.read(call))
         send = self._dispatch.submitted(call)
         if send is not None:
-            self.workers[send.worker].run(call)
+            self._carry_out([send])
         self._delivery.touch()
 
     def withdraw(self, call: Call) -> bool:
@@ -132,13 +133,12 @@ class FakePool:
         """Where the workers' messages go too."""
         return self._streams.messages
 
-    def on_freed(self, worker: FakeWorker) -> None:
+    def on_freed(self, worker: FakeWorker, call: Call) -> None:
         """A worker has answered a call: it gets the next one."""
         self._restarts.served()
-        send = self._dispatch.freed(worker.index)
-        if send is not None:
-            worker.run(send.call)
-        elif self._broken is not None:
+        decisions = self._dispatch.freed(worker.index, [call])
+        self._carry_out(decisions)
+        if not decisions and self._broken is not None:
             self._dismiss(worker)
 
     def on_logged(self, worker: FakeWorker, call: Call, record: Logged) -> None:
@@ -156,8 +156,8 @@ class FakePool:
         """A worker was killed: its task fails, and another one comes."""
         del self.workers[worker.index]
         promised = self._dispatch.lost(worker.index)
-        if promised is not None and held is None:
-            self._take_back(promised)
+        if held is None:  # it ended between the decision and the hand-over
+            self._carry_out(self._dispatch.returned(promised))
         serving = self.serving
         delay = self._restarts.lost(was_ready=True, had_call=held is not None) if serving else 0.0
         if delay is None:
@@ -187,16 +187,17 @@ class FakePool:
         self._tell(WorkerEventType.STARTED, worker)
         worker.send(Hello(codec.PROTOCOL_VERSION, sys.version_info[:3], info.pid, pickle.HIGHEST_PROTOCOL))
         self._restarts.started()
-        send = self._dispatch.joined(index)
+        decisions = self._dispatch.joined(index)
         self._tell(WorkerEventType.READY, worker)
-        if send is not None and worker.alive:  # else who was told it killed it
-            worker.run(send.call)
+        if worker.alive:  # else who was told it killed it
+            self._carry_out(decisions)
 
-    def _take_back(self, call: Call) -> None:
-        """A worker ended between the decision and the hand-over: its call waits again, as the next one."""
-        send = self._dispatch.returned(call)
-        if send is not None:
-            self.workers[send.worker].run(call)
+    def _carry_out(self, decisions: Sequence[Decision[Call]]) -> None:
+        """A fake worker has one call at a time, so that nothing is ever recalled."""
+        for decision in decisions:
+            if isinstance(decision, Send):
+                for call in decision.calls:
+                    self.workers[decision.worker].run(call)
 
     def _refuse_the_rest(self) -> None:
         """The pool is broken: nobody comes for those that wait, and who is idle goes."""

@@ -12,7 +12,16 @@ from wetlands_rx._task.streams import WorkerMessage
 from wetlands_rx._testing.delivery import VirtualDelivery
 from wetlands_rx._testing.execution import Execution
 from wetlands_rx._testing.functions import FakeCall, Functions, message_of
-from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Hello, Logged, Raised, Up
+from wetlands_rx._wire.messages import (
+    CancelAcknowledged,
+    Finished,
+    FinishedUnopened,
+    Hello,
+    Logged,
+    Raised,
+    Recalled,
+    Up,
+)
 
 
 class FakeWorkerOwner(Protocol):
@@ -23,7 +32,7 @@ class FakeWorkerOwner(Protocol):
         """Where its messages go too."""
         ...
 
-    def on_freed(self, worker: FakeWorker) -> None:
+    def on_freed(self, worker: FakeWorker, call: Call) -> None:
         """It has answered a call."""
         ...
 
@@ -147,7 +156,7 @@ class FakeWorker:
         if self._owner.messages.observed:
             self._owner.messages.emit(WorkerMessage(self.info, message))
         call = self._held
-        if isinstance(message, Hello) or call is None or message.task != call.number:
+        if isinstance(message, Hello | Recalled) or call is None or message.task != call.number:
             return  # late news of a task that has ended
         if isinstance(message, Logged):
             self._owner.on_logged(self, call, message)
@@ -155,7 +164,7 @@ class FakeWorker:
         if isinstance(message, Finished | FinishedUnopened | Raised | CancelAcknowledged):
             self._let_go()
             self.answered += 1
-            self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
+            self._owner.on_freed(self, call)  # the next call is on its way before anybody hears of this one
         call.post(message)
         self._delivery.touch()
 

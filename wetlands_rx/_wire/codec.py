@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+from functools import lru_cache
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from wetlands_rx._wire.frames import PLAIN, Buffer, Frame, encode_frame, encode_header
@@ -21,36 +23,60 @@ from wetlands_rx._wire.messages import (
     OutputSet,
     OutputUnopened,
     Raised,
+    Recall,
+    Recalled,
     RunScript,
     Up,
     Updated,
 )
-from wetlands_rx._wire.values import Packed, body_parts, is_plain, open_body, pack
+from wetlands_rx._wire.values import CopyBuffer, body_parts, copied, is_plain, open_body, pack
 from wetlands_rx.exceptions import ProtocolError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
-CALL, SCRIPT, CANCEL, CONFIGURE, EXIT = 1, 2, 3, 4, 5
-HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG = 16, 17, 18, 19, 20, 21, 22
+CALL, SCRIPT, CANCEL, CONFIGURE, EXIT, RECALL = 1, 2, 3, 4, 5, 6
+HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG, RECALLED = 16, 17, 18, 19, 20, 21, 22, 23
 
+_LENGTH = struct.Struct("<I")
+_SMALL_BYTES = 65536
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _dumps, _loads = pickle.dumps, pickle.loads
 
 
-def encode_call(task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords) -> List[Buffer]:
+def encode_call(
+    task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords, copy: CopyBuffer = copied
+) -> List[Buffer]:
     """Pickle a call, now: the caller may change its arguments as soon as this returns.
 
+    Args:
+        task: Its number.
+        path: The file.
+        function: The name in it.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        copy: Copies a large buffer.
     Raises:
         Exception: whatever the arguments' own pickling raises.
     """
+    # The target stands before the arguments, so that those which cannot be loaded still have an address.
+    target = _target(path, function)
     pickled, buffers = pack((args, kwargs))
-    target = _dumps((path, function), 5)
-    # The target is a part of its own, so that arguments which cannot be loaded still have an address.
-    flags, parts, size = body_parts(target, [memoryview(pickled), *(memoryview(bytes(b)) for b in buffers)])
-    head = encode_header(CALL, flags, task, size)
     if not buffers:
-        return [b"".join([head, *parts])]
-    return [head, *parts]
+        return [encode_frame(CALL, 0, task, target + pickled)]
+    flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
+    return [encode_header(CALL, flags, task, len(target) + size), target, *parts]
+
+
+@lru_cache(maxsize=1024)
+def _target(path: str, function: str) -> bytes:
+    target = "\0".join((path, function)).encode("utf-8", "surrogateescape")
+    return _LENGTH.pack(len(target)) + target
+
+
+@lru_cache(maxsize=1024)
+def _names(target: bytes) -> Tuple[str, str]:
+    path, function = target.decode("utf-8", "surrogateescape").split("\0")
+    return path, function
 
 
 def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:
@@ -78,15 +104,26 @@ def encode_hello(python: Tuple[int, int, int], pid: int) -> bytes:
     return encode_frame(HELLO, 0, 0, _dumps((PROTOCOL_VERSION, python, pid, pickle.HIGHEST_PROTOCOL), 4))
 
 
-def encode_result(task: int, value: Any) -> List[Buffer]:
-    """Build the frame of a result.
+def encode_recall() -> bytes:
+    """Build the frame that asks a worker for the calls it has not begun."""
+    return encode_frame(RECALL, 0, 0)
+
+
+def encode_recalled(tasks: Sequence[int]) -> bytes:
+    """Build the answer to a recall."""
+    return encode_frame(RECALLED, 0, 0, _dumps(tuple(tasks), 4))
+
+
+def encode_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
+    """Build the frame of a result, and of how long the function ran.
 
     Raises:
         Exception: whatever the value's own pickling raises.
     """
+    took = _LENGTH.pack(min(int(seconds * 1e6), 0xFFFFFFFF))
     if type(value) in _SCALARS:
-        return [encode_frame(RESULT, PLAIN, task, _dumps(value, 5))]
-    return _value_frame(RESULT, task, value, is_plain(value))
+        return [encode_frame(RESULT, PLAIN, task, took + _dumps(value, 5))]
+    return _value_frame(RESULT, task, value, is_plain(value), took)
 
 
 def encode_output(task: int, key: str, value: Any) -> List[Buffer]:
@@ -114,14 +151,14 @@ def encode_log(task: int, level: int, text: str) -> bytes:
     return encode_frame(LOG, PLAIN, task, _dumps((level, text), 5))
 
 
-def _value_frame(kind: int, task: int, value: Any, plain: bool) -> List[Buffer]:
+def _value_frame(kind: int, task: int, value: Any, plain: bool, before: bytes = b"") -> List[Buffer]:
     pickled, buffers = pack(value)
     flags, parts, size = body_parts(pickled, buffers)
     if plain:
         flags |= PLAIN
-    if not buffers and size < 65536:
-        return [encode_frame(kind, flags, task, pickled)]
-    return [encode_header(kind, flags, task, size), *parts]
+    if not buffers and size < _SMALL_BYTES:
+        return [encode_frame(kind, flags, task, before + b"".join(parts))]
+    return [encode_header(kind, flags, task, len(before) + size), before, *parts]
 
 
 def decode_up(frame: Frame) -> List[Up]:
@@ -143,15 +180,17 @@ def decode_up(frame: Frame) -> List[Up]:
 
 
 def _decode_result(frame: Frame) -> List[Up]:
+    body = memoryview(frame.body)
+    seconds = _LENGTH.unpack_from(body)[0] / 1e6
     if frame.flags == PLAIN:
-        return [Finished(frame.number, _loads(frame.body))]
-    packed = open_body(frame.flags, frame.body)
+        return [Finished(frame.number, _loads(body[4:]), seconds)]
+    packed = open_body(frame.flags, body[4:])
     if frame.flags & PLAIN:
         try:
-            return [Finished(frame.number, packed.load())]
+            return [Finished(frame.number, packed.load(), seconds)]
         except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one task with the reason
-            return [FinishedUnopened(frame.number, packed)]
-    return [FinishedUnopened(frame.number, packed)]
+            return [FinishedUnopened(frame.number, packed, seconds)]
+    return [FinishedUnopened(frame.number, packed, seconds)]
 
 
 def _decode_updates(frame: Frame) -> List[Up]:
@@ -189,6 +228,10 @@ def _decode_hello(frame: Frame) -> List[Up]:
     return [Hello(protocol, python, pid, pickle_protocol)]
 
 
+def _decode_recalled(frame: Frame) -> List[Up]:
+    return [Recalled(_loads(frame.body))]
+
+
 _UP: Dict[int, Callable[[Frame], List[Up]]] = {
     RESULT: _decode_result,
     UPDATES: _decode_updates,
@@ -197,6 +240,7 @@ _UP: Dict[int, Callable[[Frame], List[Up]]] = {
     CANCELED: _decode_canceled,
     LOG: _decode_log,
     HELLO: _decode_hello,
+    RECALLED: _decode_recalled,
 }
 
 
@@ -219,9 +263,10 @@ def decode_down(frame: Frame) -> Down:
 
 
 def _decode_call(frame: Frame) -> Down:
-    packed = open_body(frame.flags, frame.body)
-    path, function = _loads(packed.pickle)
-    return CallFunction(frame.number, path, function, Packed(packed.buffers[0], packed.buffers[1:]))
+    body = memoryview(frame.body)
+    end = 4 + _LENGTH.unpack_from(body)[0]
+    path, function = _names(bytes(body[4:end]))
+    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:]))
 
 
 def _decode_script(frame: Frame) -> Down:
@@ -240,4 +285,5 @@ _DOWN: Dict[int, Callable[[Frame], Down]] = {
     SCRIPT: _decode_script,
     CONFIGURE: _decode_configure,
     EXIT: lambda frame: Exit(),
+    RECALL: lambda frame: Recall(),
 }

@@ -46,6 +46,16 @@ class Exit(NamedTuple):
     """Down: end the process after the current call."""
 
 
+class Recall(NamedTuple):
+    """Down: give the calls back that you have not begun."""
+
+
+class Recalled(NamedTuple):
+    """Up: these calls have not begun here and will not; the answer to a `Recall`."""
+
+    calls: Tuple[int, ...]
+
+
 class Hello(NamedTuple):
     """Up, once, before anything else: the worker is ready."""
 
@@ -56,10 +66,11 @@ class Hello(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Up: the function returned."""
+    """Up: the function returned, after so many seconds."""
 
     task: int
     value: Any
+    seconds: float = 0.0
 
 
 class FinishedUnopened(NamedTuple):
@@ -67,6 +78,7 @@ class FinishedUnopened(NamedTuple):
 
     task: int
     packed: Packed
+    seconds: float = 0.0
 
 
 class Raised(NamedTuple):
@@ -120,7 +132,7 @@ class Logged(NamedTuple):
     text: str
 
 
-Down = Union[CallFunction, RunScript, CancelTask, Configure, Exit]
+Down = Union[CallFunction, RunScript, CancelTask, Configure, Exit, Recall]
 Up = Union[
     Hello,
     Finished,
@@ -131,5 +143,6 @@ Up = Union[
     OutputSet,
     OutputUnopened,
     Logged,
+    Recalled,
 ]
 Keywords = Dict[str, Any]

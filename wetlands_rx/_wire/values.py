@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import sys
-from typing import Any, List, Tuple, cast
+from typing import Any, Callable, List, Sequence, Tuple, cast
 
 from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx.exceptions import ProtocolError
@@ -55,6 +55,15 @@ class _OtherNumpy(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+CopyBuffer = Callable[[memoryview], Buffer]
+"""Copies a buffer of bytes."""
+
+
+def copied(buffer: memoryview) -> Buffer:
+    """The bytes of a buffer."""
+    return bytes(buffer)
+
+
 def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
     """Pickle a value; large contiguous buffers (arrays) come out beside the pickle, not copied.
 
@@ -66,7 +75,7 @@ def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
     return pickled, [buffer.raw() for buffer in buffers]
 
 
-def body_parts(pickled: bytes, buffers: List[memoryview]) -> Tuple[int, List[Buffer], int]:
+def body_parts(pickled: bytes, buffers: Sequence[Buffer]) -> Tuple[int, List[Buffer], int]:
     """Lay a pickle and its buffers out as a body.
 
     Returns:
@@ -74,7 +83,7 @@ def body_parts(pickled: bytes, buffers: List[memoryview]) -> Tuple[int, List[Buf
     """
     if not buffers:
         return 0, [pickled], len(pickled)
-    sizes = [len(pickled)] + [buffer.nbytes for buffer in buffers]
+    sizes = [len(pickled)] + [len(buffer) for buffer in buffers]
     table = _COUNT.pack(len(sizes)) + struct.pack("<{}Q".format(len(sizes)), *sizes)
     return BUFFERS, [table, pickled, *buffers], len(table) + sum(sizes)
 

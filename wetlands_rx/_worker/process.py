@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from weakref import WeakSet
 
+from wetlands_rx._remote.page import PAGE_BYTES, StartedPage
 from wetlands_rx._worker.output_lines import OutputLines, PrintedLine
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -49,6 +51,11 @@ class WorkerProcess:
         on_line: Receives its output.
     Raises:
         OSError: the interpreter cannot be started.
+
+    Attributes:
+        pid: Of the process.
+        began: After its end: the number of the call that began last, or 0.
+        ended_by_us: It was ended here, and not by itself.
     """
 
     def __init__(
@@ -62,13 +69,17 @@ class WorkerProcess:
             alive_read, self._alive_write = os.pipe()
             ours.callback(os.close, self._alive_write)
             theirs.callback(os.close, alive_read)
+            page = _memory_file()
+            theirs.callback(os.close, page)
+            self._page = StartedPage(os.dup(page))
+            ours.callback(self._page.close)
             self._popen = subprocess.Popen(
-                [str(python), str(_EXECUTOR), str(other_end.fileno()), str(alive_read)],
+                [str(python), str(_EXECUTOR), str(other_end.fileno()), str(alive_read), str(page)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(variables),
-                pass_fds=(other_end.fileno(), alive_read),
+                pass_fds=(other_end.fileno(), alive_read, page),
                 start_new_session=True,  # a Ctrl-C in the terminal is the caller's business
             )
             ours.pop_all()  # they stay open
@@ -83,6 +94,7 @@ class WorkerProcess:
         self._pidfd = _pidfd_of(self.pid)
         self._reaping = threading.Lock()
         self._death: Death | None = None
+        self.began = 0
         self.ended_by_us = False
         _living.add(self)
 
@@ -127,6 +139,8 @@ class WorkerProcess:
             for file in _pipes(self._popen):
                 file.close()
             os.close(self._alive_write)
+            self.began = self._page.read()
+            self._page.close()
             code = self._popen.returncode
             signal_number = -code if code is not None and code < 0 else None
             self._death = Death(
@@ -180,6 +194,17 @@ def _pidfd_of(pid: int) -> int:
         return os.pidfd_open(pid)
     except OSError:  # a kernel before 5.3, or no descriptor is left: then the end of the socket has to do
         return -1
+
+
+def _memory_file() -> int:
+    """A descriptor of a file of one page that has no name."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("wetlands-page", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, PAGE_BYTES)
+    return descriptor
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from enum import Enum
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo
@@ -21,6 +20,7 @@ from wetlands_rx._wire.messages import (
     OutputSet,
     OutputUnopened,
     Raised,
+    Recalled,
     Up,
     Updated,
 )
@@ -30,15 +30,23 @@ from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 
 _END_GRACE_S = 0.5
 _TERMINALS = (Finished, FinishedUnopened, Raised, CancelAcknowledged)
-_TaskNews = Finished | FinishedUnopened | Raised | CancelAcknowledged | Updated | OutputSet | OutputUnopened
+Terminal = Finished | FinishedUnopened | Raised | CancelAcknowledged
+_TaskNews = Terminal | Updated | OutputSet | OutputUnopened
 
 
-class Handover(Enum):
-    """What became of a call that was given to a worker."""
+class Handover(NamedTuple):
+    """What became of calls that could not be given to a worker.
 
-    TAKEN = "taken"
-    REFUSED = "refused"  # it was gone already: the call has not run
-    LOST = "lost"  # it ended while it was given the call: the call may have run
+    Attributes:
+        refused: It was gone already: they have not begun.
+        lost: It ended while it was given the calls, and had begun this one.
+    """
+
+    refused: list[Call]
+    lost: list[Call]
+
+
+_TAKEN = Handover([], [])
 
 
 class WorkerOwner(Protocol):
@@ -58,16 +66,26 @@ class WorkerOwner(Protocol):
         """It has said hello."""
         ...
 
-    def on_freed(self, worker: Worker) -> None:
-        """It has answered a call."""
+    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+        """It has answered calls."""
+        ...
+
+    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
+        """It has given calls back, in the order in which it had them: they have not begun."""
         ...
 
     def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
         """A function has logged."""
         ...
 
-    def on_lost(self, worker: Worker, held: list[Call]) -> None:
-        """Its process has ended, as `worker.death` says; `held` were not answered. The last news of this worker."""
+    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
+        """Its process has ended, as `worker.death` says. The last news of this worker.
+
+        Args:
+            worker: Which.
+            begun: The call that it was at, if any.
+            others: Those that it had not begun, in the order in which it had them.
+        """
         ...
 
 
@@ -102,6 +120,7 @@ class Worker:
         self.error: ProtocolError | None = None
         self._process = start_process()
         self.info = WorkerInfo(environment, index, self._process.pid)
+        self._dispatched = Dispatched(self.info)
         self.connection = WorkerConnection(
             self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end, owner.delivery
         )
@@ -123,28 +142,40 @@ class Worker:
         """The calls it was given and has not answered."""
         return list(self._held.values())
 
-    def run(self, call: Call) -> Handover:
-        """Send a call down. From any thread."""
-        number = call.number
+    def run(self, calls: Sequence[Call]) -> Handover:
+        """Send calls down; it runs them one after the other. From any thread."""
         with self._lock:
             if self._ended:
-                return Handover.REFUSED
-            self._held[number] = call
-            self._handing.add(number)
-        call.post(Dispatched(self.info))
-        handover = self._handed(number, sent=self.connection.send(call.payload))
-        if call.cancel_requested and handover is Handover.TAKEN:
-            self.insist_on_cancel(call)
-        return handover
+                return Handover(list(calls), [])
+            for call in calls:
+                self._held[call.number] = call
+                self._handing.add(call.number)
+        dispatched = self._dispatched
+        for call in calls:
+            call.post(dispatched)
+        if len(calls) == 1:
+            self.connection.send(calls[0].payload)
+        else:
+            self.connection.send([b"".join([part for call in calls for part in call.payload])])
+        return self._handed(calls)
 
-    def _handed(self, number: int, *, sent: bool) -> Handover:
+    def _handed(self, calls: Sequence[Call]) -> Handover:
         with self._lock:
-            self._handing.discard(number)
-            if not sent:
-                self._held.pop(number, None)
-                return Handover.REFUSED
-            lost = self._ended and number in self._held
-        return Handover.LOST if lost else Handover.TAKEN
+            self._handing.difference_update([call.number for call in calls])
+            ended = self._ended
+            left = [call for call in calls if self._held.pop(call.number, None)] if ended else []
+        if not ended:  # what could not be sent is told with the end, which is about to come
+            for call in calls:
+                if call.cancel_requested:
+                    self.insist_on_cancel(call)
+            return _TAKEN
+        began = self._process.began
+        return Handover([c for c in left if c.number != began], [c for c in left if c.number == began])
+
+    def recall(self) -> None:
+        """Ask for the calls that it has not begun. From any thread; never blocks for long."""
+        if not self.connection.send_nowait(codec.encode_recall()):
+            self._owner.delivery.soon(lambda: self.connection.send([codec.encode_recall()]))
 
     def cancel(self, call: Call) -> bool:
         """Ask the function to stop, when this worker has it and was not asked before: a busy worker does not read.
@@ -223,28 +254,43 @@ class Worker:
         if hot.observed:
             for message in messages:
                 hot.emit(WorkerMessage(self.info, message))
+        held = self._held
         news: list[tuple[Call, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
+        answers: list[tuple[Call, Terminal]] = []
         for message in messages:
-            if isinstance(message, Hello):
+            if isinstance(message, _TERMINALS):
+                call = held.pop(message.task, None)
+                if call is None:
+                    continue  # late news of a task that has ended
+                self._canceling.discard(message.task)
+                answers.append((call, message))
+            elif isinstance(message, Hello):
                 self._greeted(message)
                 continue
-            call = self._held.get(message.task)
-            if call is None:
-                continue  # late news of a task that has ended
-            if isinstance(message, Logged):
-                self._owner.on_logged(self, call, message)
+            elif isinstance(message, Recalled):
+                self._given_back(message)
                 continue
+            else:
+                call = held.get(message.task)
+                if call is None:
+                    continue
+                if isinstance(message, Logged):
+                    self._owner.on_logged(self, call, message)
+                    continue
             if news and news[-1][0] is call:
                 news[-1][1].append(message)
             else:
                 news.append((call, [message]))
-            if isinstance(message, _TERMINALS):
-                del self._held[call.number]
-                self._canceling.discard(call.number)
-                self.answered += 1
-                self._owner.on_freed(self)  # the next call is on its way before anybody hears of this one
+        if answers:
+            self.answered += len(answers)
+            self._owner.on_freed(self, answers)  # the next calls are on their way before anybody hears of these
         for call, happenings in news:
             call.post(*happenings)
+
+    def _given_back(self, recalled: Recalled) -> None:
+        calls = [call for number in recalled.calls if (call := self._held.pop(number, None)) is not None]
+        self._canceling.difference_update(recalled.calls)
+        self._owner.on_recalled(self, calls)
 
     def _greeted(self, hello: Hello) -> None:
         if self.ready:
@@ -263,11 +309,13 @@ class Worker:
         with self._lock:
             self._ended = True
             # Who is handing a call over right now finds out by itself.
-            before, handing = self._held, self._handing
-            self._held = {number: call for number, call in before.items() if number in handing}
-        held = [call for number, call in before.items() if number not in self._held]
+            held = [call for number, call in self._held.items() if number not in self._handing]
+            for call in held:
+                del self._held[call.number]
         self.connection.close(None if self._exiting else self.error or self._died())
-        self._owner.on_lost(self, held)
+        began = self._process.began
+        begun = [call for call in held if call.number == began]
+        self._owner.on_lost(self, begun, [call for call in held if call.number != began])
 
     def _died(self) -> WorkerDiedError:
         death = self.death
