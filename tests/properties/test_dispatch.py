@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Sequence
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from wetlands_rx._pool.dispatch import Dispatch, Send
+from wetlands_rx._pool.dispatch import AHEAD_S, MOST_HELD, Decision, Dispatch, Recall, Retire, Send
+
+LONG = float("inf")
 
 
 class Call:
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, seconds: float) -> None:
         self.number = number
+        self.seconds = seconds
         self.waiting = False
 
 
@@ -23,97 +27,159 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dispatch: Dispatch[Call] = Dispatch()
+        self.dispatch: Dispatch[Call] = Dispatch(lambda call: call.seconds)
         self.numbers = itertools.count()
+        self.workers = itertools.count()
         self.queue: deque[Call] = deque()
-        self.withdrawn: set[int] = set()
-        self.sent: list[int] = []
-        self.idle: list[int] = []
-        self.busy: dict[int, Call] = {}
-        self.gone: list[int] = []
+        self.over: set[int] = set()  # withdrawn, drained or answered
+        self.held: dict[int, list[Call]] = {}
+        self.left: dict[int, int | None] = {}
+        self.retiring: set[int] = set()
+        self.asked: set[int] = set()
+        self.begun: set[int] = set()  # who has begun all it has, as far as one can know
 
-    def check(self, send: Send[Call] | None) -> None:
-        if self.idle and self.queue:
-            assert send is not None, "a worker is idle while a call waits"
-            assert send.call is self.queue.popleft(), "not the first in line"
-            assert send.worker == self.idle.pop(0), "not the one that is idle longest"
-            assert send.call.number not in self.withdrawn
-            self.sent.append(send.call.number)
-            self.busy[send.worker] = send.call
-        else:
-            assert send is None
+    def check(self, decisions: Sequence[Decision[Call]]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Send):
+                self.sent(decision.worker, decision.calls)
+            elif isinstance(decision, Recall):
+                assert len(self.held[decision.worker]) > 1, "nothing to give back"
+                assert decision.worker not in self.asked, "it has been asked"
+                self.asked.add(decision.worker)
+            else:
+                self.ended(decision)
 
-    @rule()
-    def submit(self) -> None:
-        call = Call(next(self.numbers))
-        self.queue.append(call)
-        self.check(self.dispatch.submitted(call))
+    def sent(self, worker: int, calls: list[Call]) -> None:
+        assert calls
+        assert worker not in self.retiring, "it is to end"
+        self.begun.discard(worker)
+        held, left = self.held[worker], self.left[worker]
+        for call in calls:
+            assert call is self.queue.popleft(), "not the first in line"
+            assert call.number not in self.over
+            held.append(call)
+        assert len(held) <= MOST_HELD
+        if len(held) > 1 and worker not in self.asked:
+            assert sum(call.seconds for call in held) <= AHEAD_S + 1e-9 or any(c.seconds == LONG for c in held[:1])
+            assert all(call.seconds < LONG for call in calls[1:]), "a long one waits behind another"
+        if left is not None:
+            assert len(calls) <= left
+            self.left[worker] = left - len(calls)
 
-    @rule()
-    def join(self) -> None:
-        worker = self.gone.pop() if self.gone else len(self.idle) + len(self.busy)
-        self.idle.append(worker)
-        self.check(self.dispatch.joined(worker))
+    def ended(self, retire: Retire) -> None:
+        assert not self.held.pop(retire.worker), "it has calls"
+        assert retire.worker in self.retiring or self.left[retire.worker] == 0
+        self.retiring.discard(retire.worker)
+        self.asked.discard(retire.worker)
+        assert self.dispatch.lost(retire.worker) == []
 
-    @precondition(lambda self: self.busy)
+    @rule(seconds=st.sampled_from([1e-6, 1e-4, LONG]), count=st.integers(1, 100))
+    def submit(self, seconds: float, count: int) -> None:
+        for _ in range(count):
+            call = Call(next(self.numbers), seconds)
+            self.queue.append(call)
+            send = self.dispatch.submitted(call)
+            self.check([] if send is None else [send])
+
+    @precondition(lambda self: len(self.held) < 5)
+    @rule(most=st.none() | st.integers(1, 80))
+    def join(self, most: int | None) -> None:
+        worker = next(self.workers)
+        self.held[worker], self.left[worker] = [], most
+        self.check(self.dispatch.joined(worker, most))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(pick=st.integers(0), count=st.integers(1, 70))
+    def answer(self, pick: int, count: int) -> None:
+        worker = self.busy(pick)
+        calls, self.held[worker] = self.held[worker][:count], self.held[worker][count:]
+        self.over.update(call.number for call in calls)
+        self.check(self.dispatch.freed(worker, calls))
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=st.integers(0), begun=st.integers(0, 3))
+    def give_back(self, pick: int, begun: int) -> None:
+        worker = sorted(self.asked)[pick % len(self.asked)]
+        self.asked.discard(worker)
+        kept, calls = self.held[worker][:begun], self.held[worker][begun:]
+        self.held[worker] = kept
+        self.begun.add(worker)
+        if (left := self.left[worker]) is not None:
+            self.left[worker] = left + len(calls)
+        self.queue.extendleft(reversed(calls))
+        self.check(self.dispatch.recalled(worker, calls))
+
+    @precondition(lambda self: self.held)
+    @rule(pick=st.integers(0), begun=st.booleans())
+    def lose(self, pick: int, *, begun: bool) -> None:
+        worker = sorted(self.held)[pick % len(self.held)]
+        calls = self.held.pop(worker)
+        self.retiring.discard(worker)
+        self.asked.discard(worker)
+        assert self.dispatch.lost(worker) == calls
+        if begun and calls:
+            self.over.add(calls[0].number)
+            del calls[0]
+        self.queue.extendleft(reversed(calls))
+        self.check(self.dispatch.returned(calls))
+
+    @precondition(lambda self: self.held)
     @rule(pick=st.integers(0))
-    def free(self, pick: int) -> None:
-        worker = list(self.busy)[pick % len(self.busy)]
-        del self.busy[worker]
-        self.idle.append(worker)
-        self.check(self.dispatch.freed(worker))
-
-    @precondition(lambda self: self.busy or self.idle)
-    @rule(pick=st.integers(0), returned=st.booleans())
-    def lose(self, pick: int, *, returned: bool) -> None:
-        workers = [*self.busy, *self.idle]
-        worker = workers[pick % len(workers)]
-        call = self.busy.pop(worker, None)
-        if call is None:
-            self.idle.remove(worker)
-        self.gone.append(worker)
-        assert self.dispatch.lost(worker) is call
-        if call is not None and returned:
-            self.sent.remove(call.number)
-            self.queue.appendleft(call)
-            self.check(self.dispatch.returned(call))
+    def retire(self, pick: int) -> None:
+        worker = sorted(self.held)[pick % len(self.held)]
+        if worker not in self.retiring:
+            self.retiring.add(worker)
+            self.check(self.dispatch.retired(worker))
 
     @precondition(lambda self: self.queue)
     @rule(pick=st.integers(0))
     def withdraw(self, pick: int) -> None:
         call = self.queue[pick % len(self.queue)]
         self.queue.remove(call)
-        self.withdrawn.add(call.number)
+        self.over.add(call.number)
         assert self.dispatch.withdrawn(call)
         assert not self.dispatch.withdrawn(call)
 
-    @precondition(lambda self: self.busy)
+    @precondition(lambda self: any(self.held.values()))
     @rule(pick=st.integers(0))
     def withdraw_too_late(self, pick: int) -> None:
-        assert not self.dispatch.withdrawn(list(self.busy.values())[pick % len(self.busy)])
+        assert not self.dispatch.withdrawn(self.held[self.busy(pick)][-1])
 
     @rule()
     def drain(self) -> None:
         assert self.dispatch.drained() == list(self.queue)
-        self.withdrawn.update(call.number for call in self.queue)
+        self.over.update(call.number for call in self.queue)
         self.queue.clear()
 
-    @invariant()
-    def counts_agree(self) -> None:
-        assert self.dispatch.queued == len(self.queue)
-        assert self.dispatch.idle == len(self.idle)
-        assert not (self.idle and self.queue)
+    def busy(self, pick: int) -> int:
+        workers = sorted(worker for worker, calls in self.held.items() if calls)
+        return workers[pick % len(workers)]
 
     @invariant()
-    def every_call_is_sent_at_most_once(self) -> None:
-        assert len(self.sent) == len(set(self.sent))
-        assert not self.withdrawn & set(self.sent)
+    def no_worker_is_idle_while_a_call_waits(self) -> None:
+        idle = [worker for worker, calls in self.held.items() if not calls and worker not in self.retiring]
+        assert self.dispatch.idle == len(idle)
+        assert self.dispatch.queued == len(self.queue)
+        assert not (idle and self.queue)
+
+    @invariant()
+    def nothing_waits_behind_another_while_a_worker_is_idle(self) -> None:
+        if self.dispatch.idle:
+            behind = {worker for worker, calls in self.held.items() if len(calls) > 1}
+            assert behind <= self.asked | self.begun, "not recalled"
+
+    @invariant()
+    def every_call_is_in_one_place(self) -> None:
+        places = [call.number for call in itertools.chain(self.queue, *self.held.values())]
+        assert len(places) == len(set(places)), "doubled"
+        assert not self.over & set(places)
+        assert self.dispatch.held == sum(map(len, self.held.values()))
 
     @invariant()
     def a_call_says_whether_it_waits(self) -> None:
         assert all(call.waiting for call in self.queue)
-        assert not any(call.waiting for call in self.busy.values())
+        assert not any(call.waiting for calls in self.held.values() for call in calls)
 
 
 TestDispatch = DispatchMachine.TestCase
-TestDispatch.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestDispatch.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

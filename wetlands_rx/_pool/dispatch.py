@@ -203,8 +203,10 @@ class Dispatch(Generic[_C]):
         """What a worker that has room does next, and what that means for the others."""
         worker = self._workers[index]
         if worker.retiring or (worker.left is not None and worker.left <= 0):
+            if worker.held:
+                return []
             worker.retiring = True
-            return [] if worker.held else [Retire(index)]
+            return [Retire(index)]
         calls = self._filled(worker)
         decisions: list[Decision[_C]] = [Send(index, calls)] if calls else []
         if not worker.held:

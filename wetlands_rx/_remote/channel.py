@@ -54,6 +54,10 @@ def _is_large(message: Down) -> bool:
     return isinstance(message, CallFunction) and len(message.packed.pickle) + len(message.packed.buffers) > _LARGE_BYTES
 
 
+def _task_of(message: Down) -> int:
+    return message.task if isinstance(message, (CallFunction, RunScript)) else 0
+
+
 class Channel:
     """Reads messages from the caller and sends answers; sending is safe from any thread.
 
@@ -71,11 +75,10 @@ class Channel:
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
         self._canceled: Set[int] = set()
+        self._withdrawn: Set[int] = set()
         self._current = 0
         self._open = True
-        self._lookout: Optional[threading.Thread] = None
         self._looking = False
-        self._look_wanted = threading.Event()
         self._sending = threading.Lock()
         self._updates: List[Tuple[Optional[str], Any, Any]] = []
         self._updates_task = 0
@@ -95,22 +98,22 @@ class Channel:
                 if not self._open or not self._receive():
                     return None
             message = self._pending.popleft()
-            kind = type(message)
-            if kind is CallFunction or kind is RunScript:
-                self._current = number = message.task  # type: ignore[union-attr]
-                self._starts(number)
+            if isinstance(message, (CallFunction, RunScript)):
+                self._current = message.task
+                self._starts(message.task)
                 if not self._looking and (self._pending or _is_large(message)):
                     self._look_out()
             return message
 
     def is_withdrawn(self, task: int) -> bool:
-        """True when the caller canceled this task before it began."""
-        return task in self._canceled
+        """True when the caller canceled this task while it waited here for others to end."""
+        return task in self._withdrawn
 
     def end(self, task: int) -> None:
         """Say that it ended."""
         self._current = 0
         self._canceled.discard(task)
+        self._withdrawn.discard(task)
 
     def is_canceled(self, task: int) -> bool:
         """True when the caller asked this task to stop. Looks at the socket; safe from any thread."""
@@ -136,18 +139,21 @@ class Channel:
             return False
         for frame in self._decoder.received(received):
             message = codec.decode_down(frame)
-            kind = type(message)
-            if kind is CancelTask:
-                self._take_cancel(message.task)  # type: ignore[union-attr]
-            elif kind is Recall:
+            if isinstance(message, CancelTask):
+                self._take_cancel(message.task)
+            elif isinstance(message, Recall):
                 self._give_back()
             else:
                 self._pending.append(message)
         return True
 
     def _take_cancel(self, task: int) -> None:
-        if task == self._current or any(getattr(message, "task", 0) == task for message in self._pending):
-            self._canceled.add(task)  # else it has ended: late news
+        # What is neither running nor waiting has ended: late news.
+        place = next((place for place, message in enumerate(self._pending) if _task_of(message) == task), None)
+        if place is not None or task == self._current:
+            self._canceled.add(task)
+        if place is not None and (place or self._current):
+            self._withdrawn.add(task)
 
     def _give_back(self) -> None:
         given: List[int] = []
@@ -159,33 +165,29 @@ class Channel:
                 kept.append(message)
         self._pending = kept
         self._canceled.difference_update(given)
+        self._withdrawn.difference_update(given)
         self.send([codec.encode_recalled(given)])
 
     def _look_out(self) -> None:
-        if self._lookout is None:
-            self._lookout = threading.Thread(target=self._look_now_and_then, name="wetlands-lookout", daemon=True)
-            self._lookout.start()
         self._looking = True
-        self._look_wanted.set()
+        threading.Thread(target=self._look_now_and_then, name="wetlands-lookout", daemon=True).start()
 
     def _look_now_and_then(self) -> None:
         """While calls wait behind a long one, see whether the caller wants them back."""
-        while self._look_wanted.wait():
-            self._look_wanted.clear()
-            quiet = before = 0
-            while quiet < _LOOKS:
-                time.sleep(LOOK_PERIOD_S)
-                current = self._current
-                if current and current == before:
-                    try:
-                        self._look()
-                    except (OSError, ProtocolError):  # the main thread finds out too
-                        return
-                before = current
-                quiet = 0 if self._pending else quiet + 1
-            self._looking = False
-            if self._pending:  # the main thread has not seen that line
-                self._look_out()
+        quiet = before = 0
+        while quiet < _LOOKS and self._open:
+            time.sleep(LOOK_PERIOD_S)
+            current = self._current
+            if current and current == before:
+                try:
+                    self._look()
+                except (OSError, ValueError, ProtocolError):  # the main thread finds out too
+                    return
+            before = current
+            quiet = 0 if self._pending else quiet + 1
+        self._looking = False
+        if self._pending and self._open:  # the main thread has not seen that line
+            self._look_out()
 
     # --- sending
 

@@ -205,7 +205,7 @@ def function_of(module: ModuleType, path: str, function: str) -> Callable[..., A
     """Find a function in a module that was loaded from this file; raises like `ModuleLoader.find`."""
     found: Any = getattr(module, function, None)  # most names are plain, and most things are functions
     if type(found) is FunctionType:
-        return found  # type: ignore[no-any-return]
+        return found
     found = module
     for part in function.split("."):
         found = getattr(found, part, _MISSING)

@@ -250,10 +250,8 @@ class Output:
     def end(self) -> None:
         """The call has ended: its lines go out, and the main thread prints for nobody."""
         printer, self._printers.running = self._printers.running, None
-        stdout, stderr = self._streams["stdout"], self._streams["stderr"]
-        if sys.stdout is stdout[0] and sys.stderr is stderr[0] and not stdout[1].holds and not stderr[1].holds:
-            if printer is None or not printer.unfinished:
-                return  # as after most calls
+        if not (printer and printer.unfinished) and self._is_quiet():
+            return  # as after most calls
         for name, (ours, writer) in self._streams.items():
             stream = getattr(sys, name, None)
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the user's code closed or replaced it
@@ -261,6 +259,11 @@ class Output:
                     stream.flush()  # type: ignore[union-attr]
                 if printer is not None:
                     writer.finish(printer)
+
+    def _is_quiet(self) -> bool:
+        """True when the streams are ours and nothing is held."""
+        (stdout, out), (stderr, err) = self._streams["stdout"], self._streams["stderr"]
+        return sys.stdout is stdout and sys.stderr is stderr and not (out.holds or err.holds)
 
 
 def _place_of(descriptor: int) -> Tuple[int, int]:

@@ -69,13 +69,13 @@ def encode_call(
 
 @lru_cache(maxsize=1024)
 def _target(path: str, function: str) -> bytes:
-    target = "\0".join((path, function)).encode("utf-8", "surrogateescape")
+    target = "{}\0{}".format(path, function).encode("utf-8", "surrogatepass")
     return _LENGTH.pack(len(target)) + target
 
 
 @lru_cache(maxsize=1024)
 def _names(target: bytes) -> Tuple[str, str]:
-    path, function = target.decode("utf-8", "surrogateescape").split("\0")
+    path, function = target.decode("utf-8", "surrogatepass").split("\0")
     return path, function
 
 

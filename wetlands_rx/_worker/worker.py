@@ -30,6 +30,7 @@ from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 
 _END_GRACE_S = 0.5
 _TERMINALS = (Finished, FinishedUnopened, Raised, CancelAcknowledged)
+_OTHERS = (Hello, Recalled, Logged)
 Terminal = Finished | FinishedUnopened | Raised | CancelAcknowledged
 _TaskNews = Terminal | Updated | OutputSet | OutputUnopened
 
@@ -254,38 +255,38 @@ class Worker:
         if hot.observed:
             for message in messages:
                 hot.emit(WorkerMessage(self.info, message))
-        held = self._held
         news: list[tuple[Call, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
         answers: list[tuple[Call, Terminal]] = []
         for message in messages:
+            if isinstance(message, _OTHERS):
+                self._on_other(message)
+                continue
+            call = self._held.get(message.task)
+            if call is None:
+                continue  # late news of a task that has ended
             if isinstance(message, _TERMINALS):
-                call = held.pop(message.task, None)
-                if call is None:
-                    continue  # late news of a task that has ended
-                self._canceling.discard(message.task)
+                del self._held[message.task]
                 answers.append((call, message))
-            elif isinstance(message, Hello):
-                self._greeted(message)
-                continue
-            elif isinstance(message, Recalled):
-                self._given_back(message)
-                continue
-            else:
-                call = held.get(message.task)
-                if call is None:
-                    continue
-                if isinstance(message, Logged):
-                    self._owner.on_logged(self, call, message)
-                    continue
             if news and news[-1][0] is call:
                 news[-1][1].append(message)
             else:
                 news.append((call, [message]))
         if answers:
             self.answered += len(answers)
+            self._canceling.difference_update([call.number for call, _ in answers])
             self._owner.on_freed(self, answers)  # the next calls are on their way before anybody hears of these
         for call, happenings in news:
             call.post(*happenings)
+
+    def _on_other(self, message: Hello | Recalled | Logged) -> None:
+        if isinstance(message, Hello):
+            self._greeted(message)
+        elif isinstance(message, Recalled):
+            self._given_back(message)
+        else:
+            call = self._held.get(message.task)
+            if call is not None:
+                self._owner.on_logged(self, call, message)
 
     def _given_back(self, recalled: Recalled) -> None:
         calls = [call for number in recalled.calls if (call := self._held.pop(number, None)) is not None]

@@ -243,7 +243,6 @@ def test_a_running_task_is_asked_to_stop(pool: Pool, processes: Processes) -> No
     assert task.worker is not None
     process = processes[task.worker.index]
     number = hear(process).task
-    process.channel.begin(number)
     assert process.channel.is_canceled(number)
     process.channel.send([codec.encode_canceled(number)])
     assert task.wait_for(SOON).status is CANCELED
@@ -609,7 +608,6 @@ def test_closing_cancels_what_waits_and_asks_what_runs(pool: Pool, processes: Pr
     heard: list[object] = []
 
     def work() -> None:
-        processes[0].channel.begin(number)
         while not processes[0].channel.is_canceled(number):
             pass
         heard.append(waiting.status)

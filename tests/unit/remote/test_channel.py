@@ -147,7 +147,6 @@ def test_the_end_of_the_pipe_is_no_message(channel: Channel, caller: Caller) -> 
 def begun(channel: Channel, caller: Caller) -> None:
     caller.call()
     assert isinstance(channel.next_message(), CallFunction)
-    channel.begin(TASK)
 
 
 def test_a_cancel_is_seen_at_the_next_look(channel: Channel, caller: Caller) -> None:
@@ -161,7 +160,6 @@ def test_a_cancel_is_seen_at_the_next_look(channel: Channel, caller: Caller) -> 
 def test_a_cancel_that_came_with_the_call_is_seen(channel: Channel, caller: Caller) -> None:
     caller.send(join(codec.encode_call(TASK, "/a.py", "f", (), {})), codec.encode_cancel(TASK))
     assert isinstance(channel.next_message(), CallFunction)
-    channel.begin(TASK)
     assert channel.is_canceled(TASK)
 
 
@@ -182,7 +180,6 @@ def test_a_cancel_that_comes_too_late_is_forgotten(channel: Channel, caller: Cal
     message = channel.next_message()
     assert isinstance(message, CallFunction)
     assert message.task == TASK + 1
-    channel.begin(TASK + 1)
     assert not channel.is_canceled(TASK + 1)
     assert not channel.is_canceled(TASK)
 
@@ -195,7 +192,6 @@ def test_what_comes_while_a_function_looks_is_kept_for_later(channel: Channel, c
     channel.end(TASK)
     message = channel.next_message()
     assert isinstance(message, CallFunction)
-    channel.begin(TASK + 1)
     assert channel.is_canceled(TASK + 1)
     channel.end(TASK + 1)
     assert channel.next_message() == Exit()

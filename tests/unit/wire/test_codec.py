@@ -26,6 +26,8 @@ from wetlands_rx._wire.messages import (
     OutputSet,
     OutputUnopened,
     Raised,
+    Recall,
+    Recalled,
     RunScript,
     Up,
     Updated,
@@ -116,9 +118,10 @@ def test_the_other_messages_to_a_worker() -> None:
     assert down(codec.encode_cancel(TASK)) == CancelTask(TASK)
     assert down(codec.encode_configure("env", 3, 2**127)) == Configure("env", 3, 2**127)
     assert down(codec.encode_exit()) == Exit()
+    assert down([codec.encode_recall()]) == Recall()
 
 
-@pytest.mark.parametrize("kind", [0, 6, 15, codec.HELLO, codec.RESULT, 255])
+@pytest.mark.parametrize("kind", [0, 7, 15, codec.HELLO, codec.RESULT, 255])
 def test_a_worker_refuses_what_it_does_not_know(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f"unknown message {kind} from the caller"):
         codec.decode_down(Frame(kind, 0, TASK, b""))
@@ -202,6 +205,9 @@ def test_the_other_messages_of_a_worker() -> None:
     assert up(codec.encode_error(TASK, "ValueError: no", ["Traceback", "no"], "builtins.ValueError", "raised")) == [
         Raised(TASK, "ValueError: no", ("Traceback", "no"), "builtins.ValueError", "raised")
     ]
+    assert up([codec.encode_recalled([3, 2**40])]) == [Recalled((3, 2**40))]
+    assert up(codec.encode_result(TASK, 1, 2.5)) == [Finished(TASK, 1, 2.5)]
+    assert up(codec.encode_result(TASK, 1, 1e9)) == [Finished(TASK, 1, 4294.967295)]  # more than an hour is long
     assert up(codec.encode_canceled(TASK)) == [CancelAcknowledged(TASK)]
     assert up(codec.encode_log(TASK, logging.WARNING, "100 %")) == [Logged(TASK, logging.WARNING, "100 %")]
     assert up(codec.encode_hello((3, 8, 20), 4711)) == [
@@ -209,7 +215,7 @@ def test_the_other_messages_of_a_worker() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [0, 1, 15, 23, 255])
+@pytest.mark.parametrize("kind", [0, 1, 15, 24, 255])
 def test_an_unknown_message_is_an_error(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f"unknown message {kind} from a worker"):
         codec.decode_up(Frame(kind, 0, TASK, b""))
@@ -219,6 +225,7 @@ def test_an_unknown_message_is_an_error(kind: int) -> None:
 @pytest.mark.parametrize("body", [b"", b"garbage", pickle.dumps(3)])
 def test_a_malformed_message_is_an_error_or_left_unopened(kind: int, body: bytes) -> None:
     if kind == codec.RESULT and body[:1] == b"\x80":
+        body = b"\0\0\0\0" + body
         assert isinstance(codec.decode_up(Frame(kind, PLAIN, TASK, body))[0], Finished)
         return
     try:

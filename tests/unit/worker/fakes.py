@@ -25,7 +25,8 @@ class FakeProcess:
         self.pid = pid
         self.socket, self._theirs = socket.socketpair()
         self._theirs.settimeout(10.0)
-        self.channel = Channel(self._theirs)
+        self.began = 0
+        self.channel = Channel(self._theirs, self._begin)
         self.killed = threading.Event()
         self.exited = threading.Event()
         self.ended_by_us = False
@@ -70,6 +71,9 @@ class FakeProcess:
         self.exited.set()
         if self._on_exit is not None:
             self._on_exit()
+
+    def _begin(self, number: int) -> None:
+        self.began = number
 
     # --- As WorkerProcess
 

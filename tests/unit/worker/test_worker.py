@@ -16,11 +16,12 @@ from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import join
 from wetlands_rx._wire.messages import Configure, Exit, Finished, Logged, Updated
 from wetlands_rx._worker.process import Death
-from wetlands_rx._worker.worker import Handover, Worker
+from wetlands_rx._worker.worker import Handover, Terminal, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
+TAKEN = Handover([], [])
 
 
 class Owner:
@@ -44,14 +45,19 @@ class Owner:
     def on_ready(self, worker: Worker) -> None:
         self.tell("ready")
 
-    def on_freed(self, worker: Worker) -> None:
-        self.tell("freed")
+    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+        self.tell("freed" if len(answers) == 1 else ("freed", [call.number for call, _ in answers]))
+
+    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
+        self.tell(("recalled", [call.number for call in calls]))
 
     def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
         self.tell((call.number, record.text))
 
-    def on_lost(self, worker: Worker, held: list[Call]) -> None:
-        self.tell(("lost", [call.number for call in held]))
+    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
+        if others:
+            self.tell(("not begun", [call.number for call in others]))
+        self.tell(("lost", [call.number for call in begun]))
 
 
 @pytest.fixture
@@ -106,7 +112,7 @@ def test_a_call_is_dispatched_before_anything_else_is_heard_of_it(
     owner: Owner, process: FakeProcess, ready: Worker
 ) -> None:
     call, posted = make_call(owner)
-    assert ready.run(call) is Handover.TAKEN
+    assert ready.run([call]) == TAKEN
     assert ready.held == [call]
     assert process.hear_call().task == 1
     process.channel.send([codec.encode_updates(1, [("a", 1, 2)])])
@@ -119,14 +125,14 @@ def test_a_call_is_dispatched_before_anything_else_is_heard_of_it(
 def test_the_worker_is_free_before_anybody_hears_of_the_answer(
     owner: Owner, process: FakeProcess, ready: Worker
 ) -> None:
-    ready.run(make_call(owner)[0])
+    ready.run([make_call(owner)[0]])
     process.answer(1)
     owner.wait_for((1, Finished))
     assert owner.story.index("freed") < owner.story.index((1, Finished))
 
 
 def test_news_of_a_task_that_it_does_not_hold_is_ignored(owner: Owner, process: FakeProcess, ready: Worker) -> None:
-    ready.run(make_call(owner, 1)[0])
+    ready.run([make_call(owner, 1)[0]])
     process.answer(7)
     process.channel.send([codec.encode_log(7, 20, "late")])
     process.answer(1)
@@ -138,7 +144,7 @@ def test_news_of_a_task_that_it_does_not_hold_is_ignored(owner: Owner, process: 
 
 
 def test_a_record_goes_to_the_owner(owner: Owner, process: FakeProcess, ready: Worker) -> None:
-    ready.run(make_call(owner)[0])
+    ready.run([make_call(owner)[0]])
     process.channel.send([codec.encode_log(1, 20, "text")])
     owner.wait_for((1, "text"))
 
@@ -149,12 +155,11 @@ def test_a_record_goes_to_the_owner(owner: Owner, process: FakeProcess, ready: W
 def test_a_cancel_is_sent_once(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     """A busy worker does not read: repeated requests would fill the pipe and block the caller."""
     call, _ = make_call(owner)
-    ready.run(call)
+    ready.run([call])
     for _ in range(100_000):
         ready.cancel(call)
     ready.ask_exit()  # there is room for it
     process.hear_call()
-    process.channel.begin(1)
     assert process.channel.is_canceled(1)
     process.channel.end(1)
     assert process.hear() == Exit()
@@ -175,19 +180,17 @@ def test_a_cancel_during_the_handover_is_sent_after_the_call(owner: Owner, proce
         ready.cancel(call)
 
     call.post = post
-    ready.run(call)
+    ready.run([call])
     assert process.hear_call().task == 1
-    process.channel.begin(1)
     assert process.channel.is_canceled(1)
 
 
 def test_asking_for_the_exit_asks_the_running_call_first(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     call, _ = make_call(owner)
-    ready.run(call)
+    ready.run([call])
     ready.ask_exit()
     assert call.cancel_requested
     process.hear_call()
-    process.channel.begin(1)
     assert process.channel.is_canceled(1)
     process.channel.end(1)
     assert process.hear() == Exit()
@@ -197,10 +200,11 @@ def test_asking_for_the_exit_asks_the_running_call_first(owner: Owner, process: 
 
 
 def test_its_end_tells_which_calls_it_held(owner: Owner, process: FakeProcess, ready: Worker) -> None:
-    ready.run(make_call(owner, 1)[0])
+    ready.run([make_call(owner, 1)[0]])
     process.answer(1)
     owner.wait_for("freed")
-    ready.run(make_call(owner, 2)[0])
+    ready.run([make_call(owner, 2)[0]])
+    assert [process.hear_call().task for _ in range(2)] == [1, 2]
     process.die()
     owner.wait_for(("lost", [2]))
     assert ready.death == Death(3, None, ("last words",))
@@ -208,7 +212,8 @@ def test_its_end_tells_which_calls_it_held(owner: Owner, process: FakeProcess, r
 
 def test_an_answer_that_was_sent_before_the_end_counts(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     call, posted = make_call(owner)
-    ready.run(call)
+    ready.run([call])
+    process.hear_call()
     process.answer(1, "made it")
     process.die()
     owner.wait_for(("lost", []))
@@ -216,13 +221,15 @@ def test_an_answer_that_was_sent_before_the_end_counts(owner: Owner, process: Fa
 
 
 def test_its_end_is_noticed_though_its_socket_stays_open(owner: Owner, process: FakeProcess, ready: Worker) -> None:
-    ready.run(make_call(owner)[0])
+    ready.run([make_call(owner)[0]])
+    process.hear_call()
     process.die_holding_the_pipe()
     owner.wait_for(("lost", [1]))
 
 
 def test_a_process_that_closes_its_pipe_and_goes_on_is_ended(owner: Owner, process: FakeProcess, ready: Worker) -> None:
-    ready.run(make_call(owner)[0])
+    ready.run([make_call(owner)[0]])
+    process.hear_call()
     process.close_pipe()
     owner.wait_for(("lost", [1]))
     assert process.killed.is_set()
@@ -233,7 +240,8 @@ def test_a_process_that_closes_its_pipe_and_goes_on_is_ended(owner: Owner, proce
 def test_a_process_that_writes_garbage_is_ended(
     owner: Owner, process: FakeProcess, ready: Worker, garbage: bytes
 ) -> None:
-    ready.run(make_call(owner)[0])
+    ready.run([make_call(owner)[0]])
+    process.hear_call()
     process.write(garbage)
     owner.wait_for(("lost", [1]))
     assert process.killed.is_set()
@@ -249,7 +257,7 @@ def test_a_process_that_speaks_another_protocol_is_ended(
     process.write(hello)
     owner.wait_for(("lost", []))
     assert not worker.ready
-    assert "protocol 2, we speak 1" in str(worker.error)
+    assert "protocol 3, we speak 2" in str(worker.error)
 
 
 def test_giving_up_says_why(owner: Owner, process: FakeProcess, worker: Worker) -> None:
@@ -265,7 +273,7 @@ def test_a_call_for_a_worker_that_has_ended_is_refused(owner: Owner, process: Fa
     process.die()
     owner.wait_for(("lost", []))
     call, posted = make_call(owner)
-    assert ready.run(call) is Handover.REFUSED
+    assert ready.run([call]) == Handover([call], [])
     assert posted == []
 
 
@@ -280,7 +288,7 @@ def test_a_call_that_could_not_be_sent_is_refused_and_not_told_as_lost(
         owner.wait_for(("lost", []))
 
     call.post = post
-    assert ready.run(call) is Handover.REFUSED
+    assert ready.run([call]) == Handover([call], [])
     assert posted == [Dispatched(ready.info)]
 
 
@@ -292,12 +300,13 @@ def test_a_call_that_was_sent_to_a_worker_which_then_ended_is_lost_once(
 
     def send_and_see_it_end(parts: Any) -> bool:
         sent = send(parts)
+        process.hear_call()
         process.die()
         owner.wait_for(("lost", []))
         return sent
 
     ready.connection.send = send_and_see_it_end  # type: ignore[method-assign]
-    assert ready.run(call) is Handover.LOST
+    assert ready.run([call]) == Handover([], [call])
 
 
 # --- Its messages as a stream
@@ -325,7 +334,7 @@ def test_the_stream_of_messages_completes_after_an_exit_and_errors_after_a_crash
 
 def test_the_frame_of_a_call_is_sent_as_it_was_made(owner: Owner, process: FakeProcess, ready: Worker) -> None:
     call = Call(1, codec.encode_call(1, "/a.py", "f", (b"x" * 1000,), {}), "a.py:f", make_call(owner)[1])
-    ready.run(call)
+    ready.run([call])
     heard = process.hear_call()
     assert heard.packed.load() == ((b"x" * 1000,), {})
     assert len(join(call.payload)) > 1000
