@@ -31,6 +31,24 @@ def chatty(updates: int, task: Any) -> int:
     return updates
 
 
+def step(x: int, log: str, waits_for: str = "", dies: bool = False, *, task: Any) -> int:
+    """Note that it ran; most of the time that is all. A step that waits also ends when it is canceled."""
+    with open(log, "a") as file:
+        file.write(f"{x}\n")
+    if dies:
+        os._exit(3)
+    while waits_for and not os.path.exists(waits_for) and not task.cancel_requested:
+        time.sleep(0.001)
+    return 2 * x
+
+
+def gated(x: int, gate: str) -> int:
+    """Return when a file is there."""
+    while not os.path.exists(gate):
+        time.sleep(0.001)
+    return x
+
+
 def mortal(x: int) -> int:
     if x % 17 == 0:
         os._exit(3)

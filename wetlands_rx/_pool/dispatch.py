@@ -149,8 +149,15 @@ class Dispatch(Generic[_C]):
         state.seconds = state.seconds * len(held) / before if held else 0.0
         return self._next(worker)
 
-    def recalled(self, worker: int, calls: Sequence[_C]) -> list[Decision[_C]]:
-        """A worker has given back what it had not begun, in the order in which it had them: their turn is next."""
+    def recalled(self, worker: int, calls: Iterable[_C], wanted: Sequence[_C] | None = None) -> list[Decision[_C]]:
+        """A worker has given back what it had not begun, in the order in which it had them: their turn is next.
+
+        Args:
+            worker: Which.
+            calls: What it gave back.
+            wanted: Those of them that are still to run; by default all.
+        """
+        calls = list(calls)
         state = self._workers.get(worker)
         if state is None:
             return []  # it was lost meanwhile, and its calls have come back that way
@@ -160,7 +167,7 @@ class Dispatch(Generic[_C]):
             if state.left is not None:
                 state.left += 1
         state.seconds = _UNKNOWN if state.held else 0.0  # it is held up by a long call
-        decisions = self.returned(calls)
+        decisions = self.returned(calls if wanted is None else wanted)
         if not state.held and worker not in self._idle:
             decisions += self._next(worker)
         return decisions

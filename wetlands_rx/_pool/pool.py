@@ -309,9 +309,7 @@ class Pool:
 
     def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
         """A worker has given back what it had not begun."""
-        with self._lock:
-            orders = self._orders(self._dispatch.recalled(worker.index, calls))
-        self._carry_out(orders)
+        self._take_back(calls, lambda wanted: self._dispatch.recalled(worker.index, calls, wanted))
 
     def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
         """A function has logged; handlers are the user's code, so a delivery thread calls them."""
@@ -389,23 +387,20 @@ class Pool:
         if refused:
             self._take_back(refused)
 
-    def _take_back(self, calls: Sequence[Call]) -> None:
-        """Calls that have not begun go to other workers, unless they were canceled meanwhile."""
-        wanted = [call for call in calls if not call.cancel_requested]
-        refusal: WetlandsError | None = None
-        orders: list[_Order] = []
+    def _take_back(
+        self, calls: Sequence[Call], decide: Callable[[list[Call]], list[Decision[Call]]] | None = None
+    ) -> None:
+        """Calls that have not begun go to other workers, unless they were canceled meanwhile or there is no pool."""
         with self._lock:
-            if self._state is _State.SERVING:
-                orders = self._orders(self._dispatch.returned(wanted))
-            else:
-                refusal = self.refusal()
-        for call in calls:
-            if call.cancel_requested and call not in wanted:
-                call.post(CancelRequested())
-            elif isinstance(refusal, WorkerPoolBroken):
-                call.post(PoolBroken(refusal))
-            elif refusal is not None:
-                call.post(EnvironmentExited())
+            # Looked at with the lock held: a cancel that comes later finds them in the queue.
+            canceled = [call for call in calls if call.cancel_requested]
+            refusal = None if self._state is _State.SERVING else self.refusal()
+            wanted = [] if refusal is not None else [call for call in calls if call not in canceled]
+            orders = self._orders((decide or self._dispatch.returned)(wanted))
+        if refusal is not None:
+            canceled = list(calls)
+        for call in canceled:
+            call.post(_end_of(call, refusal))
         self._carry_out(orders)
 
     def _fail(self, call: Call, worker: Worker) -> None:
@@ -521,6 +516,13 @@ class Pool:
     def _handle_line(self, record: logging.LogRecord) -> None:
         if self._logs.pending < MOST_RECORDS:  # else they are dropped, so that output costs no memory
             self._logs.post(record)
+
+
+def _end_of(call: Call, refusal: WetlandsError | None) -> CancelRequested | PoolBroken | EnvironmentExited:
+    """How a call ends that has not begun and will not."""
+    if call.cancel_requested:
+        return CancelRequested()
+    return PoolBroken(refusal) if isinstance(refusal, WorkerPoolBroken) else EnvironmentExited()
 
 
 def _handle(record: logging.LogRecord, number: int) -> tuple[Step, ...]:
