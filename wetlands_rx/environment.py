@@ -5,19 +5,22 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overload
 from weakref import ref
 
 from reactivex import Observable
 
-from wetlands_rx._pool.mapping import MapIterator
+from wetlands_rx._pool.feeding import Feeder, TaskFeeder
+from wetlands_rx._pool.mapping import Arrivals, MapIterator, MapOptions, OnError
 from wetlands_rx._remote_module import RemoteModule, TaskModule, functions_of
 from wetlands_rx._task.call import Runner
+from wetlands_rx._task.items import Sink
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.items import Item, pack_item
 from wetlands_rx.exceptions import SerializationError
 from wetlands_rx.task import Task, TaskEvent, TaskList
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Environment", "RemoteModule", "TaskModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
 
+A = TypeVar("A")
 T = TypeVar("T")
 PathLike = str | Path
 
@@ -188,6 +192,7 @@ class Environment(ABC):
         path = self._file(module_path)
         return TaskModule(path, self.name, self.submit, self._functions_in(path))
 
+    @overload
     def map(
         self,
         module_path: PathLike,
@@ -196,24 +201,106 @@ class Environment(ABC):
         *,
         timeout: float | None = None,
         ordered: bool = True,
-    ) -> Iterator[Any]:
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: OnError = "raise",
+    ) -> MapIterator[Any]: ...
+
+    @overload
+    def map(
+        self,
+        module_path: Callable[[A], T],
+        function: Iterable[A],
+        /,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> MapIterator[T]: ...
+
+    @overload
+    def map(
+        self,
+        module_path: Callable[[A], T],
+        function: Iterable[A],
+        /,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: Literal["return"],
+    ) -> MapIterator[T | Exception]: ...
+
+    def map(
+        self,
+        module_path: PathLike | Callable[[Any], Any],
+        function: str | Iterable[Any],
+        iterable: Iterable[Any] | None = None,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: OnError = "raise",
+    ) -> MapIterator[Any]:
         """Run a function once for each item, over all workers. Starts now, not at the first `next()`.
 
+            env.map("segment.py", "segment", images)
+            env.map(segment, images, ordered=False, on_error="return")
+
         Args:
-            module_path: The Python file that holds the function.
+            module_path: The Python file that holds the function; or, instead of file and name, a function of an
+                importable file of yours, as for `submit`.
             function: Its name in that file.
-            iterable: The items; each becomes the only positional argument.
-            timeout: How long `next()` may wait for a result, in seconds; None waits as long as the tasks run.
-            ordered: Yield in the order of the items, or as the tasks end.
+            iterable: The items; each becomes the only positional argument, copied before this returns, or when it is
+                pulled.
+            timeout: How long `next()` may wait for a result, in seconds; None waits as long as the function runs.
+            ordered: Yield in the order of the items, or as they are done.
+            buffersize: How many items are pulled from the iterable and not yielded yet, at most: so many now, then one
+                at each `next()`, in the thread that calls it. For endless iterables. None pulls all now.
+            chunksize: How many items travel to a worker together. "auto" begins with one, and goes on with more as far
+                as the function is far faster than a message. Whatever it is, an error, and the death of a worker,
+                stays with its item.
+            on_error: What becomes of a failed item: `"raise"` lets `next()` raise at its place, and cancels what is
+                left; `"return"` yields the exception, `"skip"` leaves the item out.
 
         Returns:
-            An iterator of results. Closing or dropping it cancels what is left. A failed item raises its
-            `ExecutionException` at its place, a late one TimeoutError; both cancel what is left.
+            An iterator of results. Closing or dropping it cancels what is left. A late result raises TimeoutError, and
+            cancels what is left.
+
+            The items of a map are no tasks that `events` tells of, unless somebody observes `events` at the call: then
+            each item is a task.
 
         Raises:
-            NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`.
+            NotLaunchedError, WorkerPoolBroken, FileNotFoundError: as for `submit`.
+            SerializationError: an item cannot be pickled, and `on_error` is `"raise"`.
+            TypeError, ValueError: an option is not what it should be.
         """
-        return MapIterator(self.map_tasks(module_path, function, iterable), ordered=ordered, timeout=timeout)
+        options = MapOptions.of(timeout, ordered, buffersize, chunksize, on_error)
+        named: str | None = None
+        if isinstance(function, str) and not callable(module_path):
+            named = function
+        elif callable(module_path) and iterable is None and not isinstance(function, str):
+            iterable = function
+        if iterable is None or (named is None) != callable(module_path):
+            raise TypeError("map() wants a file, the name of a function in it and items, or a function and items")
+        arrivals = Arrivals()
+        return MapIterator(self._feeder(module_path, named, options.chunksize, arrivals), iterable, options, arrivals)
+
+    def _feeder(
+        self, module_path: PathLike | Callable[..., Any], function: str | None, chunksize: int | None, sink: Sink
+    ) -> Feeder:
+        """Who passes the items of a map on; by default each becomes a task."""
+        callee = self._callee(module_path, function)
+        runner = self._runner()
+
+        def make(item: Any) -> Task[Any]:
+            return Task[Any](runner, callee.target, lambda number: callee.payload(number, (item,), {}))
+
+        return TaskFeeder(make, callee.target, runner.delivery, sink)
 
     def map_tasks(self, module_path: PathLike, function: str, iterable: Iterable[Any]) -> TaskList[Any]:
         """Submit one task for each item; each item becomes the only positional argument.
@@ -413,6 +500,20 @@ def _existing(path: PathLike) -> str:
         hint = "" if os.path.isabs(path) else f" (given as {os.fspath(path)!r}, from {os.getcwd()})"
         raise FileNotFoundError(f"there is no file {found}{hint}")
     return found
+
+
+def packed_item(target: str, item: object) -> Item:
+    """Pickle an item of a map, now.
+
+    Raises:
+        SerializationError: it cannot be pickled.
+    """
+    try:
+        return pack_item(item)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pickling runs the user's code
+        raise _not_sendable(target, (item,), {}, error) from error
 
 
 def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], error: BaseException) -> SerializationError:

@@ -8,16 +8,18 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary, WeakSet
 
+from wetlands_rx._pool.feeding import Feeder, ItemFeeder
 from wetlands_rx._provision.activation import activated_environment, platform_commands
 from wetlands_rx._provision.prefix import Prefix
-from wetlands_rx._task.call import Runner
+from wetlands_rx._task.items import Job, Sink
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
-from wetlands_rx.environment import Environment
+from wetlands_rx.environment import Environment, PathLike, packed_item
 from wetlands_rx.exceptions import NotLaunchedError
 from wetlands_rx.logger import LogContext
 
@@ -287,11 +289,20 @@ class ExternalEnvironment(Environment, runtime.Closable):
         """In a forked child: whoever was at something here does not exist."""
         self._lock, self._turn = threading.RLock(), None
 
-    def _runner(self) -> Runner:
+    def _runner(self) -> Pool:
         pool = self._pool
         if pool is None:
             raise NotLaunchedError(self.name, self._exited)
         return pool
+
+    def _feeder(
+        self, module_path: PathLike | Callable[..., Any], function: str | None, chunksize: int | None, sink: Sink
+    ) -> Feeder:
+        if self._streams.events.observed:
+            return super()._feeder(module_path, function, chunksize, sink)
+        path, name = self._located(module_path, function)
+        target = f"{os.path.basename(path)}:{name}"
+        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), partial(packed_item, target))
 
     # --- Commands
 

@@ -12,20 +12,40 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 MOST_HELD = 64
 """A worker never has more calls than this."""
 AHEAD_S = 0.002
 """A worker has no more calls than take it about so long."""
+MOST_BYTES = 65536
+"""Nor larger ones than this together: a busy worker does not read, and its pipe must not fill."""
 SILENT = 4 * MOST_HELD
 """So many answers of the others, and a worker that has not answered meanwhile is held up by a long call."""
 
 
 class Waits(Protocol):
-    """What dispatch must know of a call: whether it stands in the queue. Set here and nowhere else."""
+    """What dispatch must know of a call.
+
+    Attributes:
+        waiting: It stands in the queue. Set here and nowhere else.
+    """
 
     waiting: bool
+
+    @property
+    def size(self) -> int:
+        """How many times the function is to run: 1, or more for what can be cut."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """How large it is, or the next piece of it."""
+        ...
+
+    def cut(self, most: int) -> Self:
+        """Take off a piece for a worker, which keeps it busy `most` times; or all of it."""
+        ...
 
 
 _UNKNOWN = float("inf")
@@ -59,7 +79,7 @@ class Expects(Protocol[_C_contra]):
     """Says how long calls take."""
 
     def __call__(self, call: _C_contra, /) -> float:
-        """In seconds; infinity when it is not known, or for another reason the call must be a worker's only one."""
+        """In seconds, once; infinity when it is not known: then the call must be a worker's only one."""
         ...
 
 
@@ -72,7 +92,7 @@ class _Worker(Generic[_C]):
     __slots__ = ("asked", "heard", "held", "left", "retiring", "seconds")
 
     def __init__(self, most: int | None, heard: int) -> None:
-        self.held: dict[_C, None] = {}  # in the order in which it runs them
+        self.held: dict[_C, float] = {}  # in the order in which it runs them, and how long each takes
         self.seconds = 0.0  # for which that keeps it busy
         self.left = most  # calls it may still get; None: any number
         self.heard = heard  # how many answers there had been, of all, when it answered last
@@ -92,12 +112,13 @@ class Dispatch(Generic[_C]):
         self._queue: OrderedDict[_C, None] = OrderedDict()
         self._idle: deque[int] = deque()
         self._workers: dict[int, _Worker[_C]] = {}
+        self._queued = 0
         self._answers = 0
 
     @property
     def queued(self) -> int:
-        """How many calls wait for a worker."""
-        return len(self._queue)
+        """How many calls wait for a worker, each item counted."""
+        return self._queued
 
     @property
     def idle(self) -> int:
@@ -112,24 +133,23 @@ class Dispatch(Generic[_C]):
     def submitted(self, call: _C) -> Send[_C] | None:
         """A call came in."""
         if not self._idle:
-            call.waiting = True
-            self._queue[call] = None
+            self._enqueue(call)
             return None
         index = self._idle.popleft()
-        self._hold(self._workers[index], call, self._expected(call))
+        self._hold(self._workers[index], call, self._seconds(call, self._expected(call)))
         return Send(index, [call])
+
+    def added(self, call: _C) -> list[Decision[_C]]:
+        """A call came in that can be cut: there may be something for each idle worker."""
+        self._enqueue(call)
+        return self._sends()
 
     def returned(self, calls: Sequence[_C]) -> list[Decision[_C]]:
         """Calls come back from a worker that was gone, in the order in which it had them: their turn is next."""
         for call in reversed(calls):
-            call.waiting = True
-            self._queue[call] = None
+            self._enqueue(call)
             self._queue.move_to_end(call, last=False)
-        decisions: list[Decision[_C]] = []
-        while self._queue and self._idle:
-            index = self._idle.popleft()
-            decisions.append(Send(index, self._filled(self._workers[index])))
-        return decisions
+        return self._sends()
 
     def joined(self, worker: int, most: int | None = None) -> list[Decision[_C]]:
         """A worker is ready for its first call; it gets `most` in its life."""
@@ -146,7 +166,7 @@ class Dispatch(Generic[_C]):
             held.pop(call, None)
         self._answers += before - len(held)
         state.heard = self._answers
-        state.seconds = state.seconds * len(held) / before if held else 0.0
+        state.seconds = sum(held.values())
         return self._next(worker)
 
     def recalled(self, worker: int, calls: Iterable[_C], wanted: Sequence[_C] | None = None) -> list[Decision[_C]]:
@@ -164,9 +184,11 @@ class Dispatch(Generic[_C]):
         state.asked = False
         for call in calls:
             state.held.pop(call, None)
-            if state.left is not None:
-                state.left += 1
-        state.seconds = _UNKNOWN if state.held else 0.0  # it is held up by a long call
+        if state.left is not None:
+            state.left += sum(call.size for call in (calls if wanted is None else wanted))
+        for call in state.held:
+            state.held[call] = _UNKNOWN  # it is held up by a long one
+        state.seconds = sum(state.held.values())
         decisions = self.returned(calls if wanted is None else wanted)
         if not state.held and worker not in self._idle:
             decisions += self._next(worker)
@@ -196,6 +218,7 @@ class Dispatch(Generic[_C]):
             return False
         call.waiting = False
         del self._queue[call]
+        self._queued -= call.size
         return True
 
     def drained(self) -> list[_C]:
@@ -204,7 +227,21 @@ class Dispatch(Generic[_C]):
         for call in calls:
             call.waiting = False
         self._queue.clear()
+        self._queued = 0
         return calls
+
+    def _enqueue(self, call: _C) -> None:
+        call.waiting = True
+        self._queue[call] = None
+        self._queued += call.size
+
+    def _sends(self) -> list[Decision[_C]]:
+        """Give the idle something to do."""
+        decisions: list[Decision[_C]] = []
+        while self._queue and self._idle:
+            index = self._idle.popleft()
+            decisions.append(Send(index, self._filled(self._workers[index])))
+        return decisions
 
     def _next(self, index: int) -> list[Decision[_C]]:
         """What a worker that has room does next, and what that means for the others."""
@@ -228,28 +265,41 @@ class Dispatch(Generic[_C]):
         # In steps of half of what it may have, and no more than its share of what waits.
         if not queue or (worker.held and (2 * len(worker.held) > MOST_HELD or 2 * worker.seconds > AHEAD_S)):
             return taken
-        room = max(1, len(queue) // (2 * len(self._workers) - 1)) if len(self._workers) > 1 else MOST_HELD
-        room = min(room, MOST_HELD - len(worker.held))
+        share = max(1, self._queued // (2 * len(self._workers) - 1)) if len(self._workers) > 1 else self._queued
         if worker.left is not None:
-            room = min(room, worker.left)
-        while queue and len(taken) < room:
+            share = min(share, worker.left)
+        while queue and share > 0 and len(worker.held) < MOST_HELD:
             call = next(iter(queue))
-            expected = self._expected(call)
-            if worker.held and worker.seconds + expected > AHEAD_S:
+            once = self._expected(call)
+            if worker.held and worker.seconds + self._seconds(call, once, 1) > AHEAD_S:
                 break
-            del queue[call]
-            call.waiting = False
-            self._hold(worker, call, expected)
-            taken.append(call)
+            piece = self._cut(call, share, once)
+            share -= piece.size
+            self._hold(worker, piece, self._seconds(piece, once, piece.size))
+            taken.append(piece)
         return taken
 
-    def _hold(self, worker: _Worker[_C], call: _C, expected: float) -> None:
+    def _cut(self, call: _C, share: int, once: float) -> _C:
+        """Take the first call of the queue, or a piece of it that takes half as long as what a worker may have."""
+        piece = call if call.size == 1 else call.cut(min(share, max(1, int(AHEAD_S / 2 / once))))
+        if piece is call:
+            del self._queue[call]
+            call.waiting = False
+        self._queued -= piece.size
+        return piece
+
+    @staticmethod
+    def _seconds(call: _C, once: float, times: int = 1) -> float:
+        """How long a call counts as taking: by its time, or by its size."""
+        return _UNKNOWN if once == _UNKNOWN else max(once * times, AHEAD_S * call.bytes / MOST_BYTES)
+
+    def _hold(self, worker: _Worker[_C], call: _C, seconds: float) -> None:
         if not worker.held:
             worker.heard = self._answers
-        worker.held[call] = None
-        worker.seconds += expected
+        worker.held[call] = seconds
+        worker.seconds += seconds
         if worker.left is not None:
-            worker.left -= 1
+            worker.left -= call.size
 
     def _recalls(self) -> list[Recall]:
         """Ask back what would wait in vain: of all who have a second call when somebody is idle, else of the silent."""
@@ -257,12 +307,12 @@ class Dispatch(Generic[_C]):
         return [
             Recall(index)
             for index, worker in self._workers.items()
-            if len(worker.held) > 1 and (anybody or self._answers - worker.heard > SILENT) and self._asks(worker)
+            if (anybody or self._answers - worker.heard > SILENT) and self._asks(worker)
         ]
 
     @staticmethod
     def _asks(worker: _Worker[_C]) -> bool:
-        if worker.asked or len(worker.held) < 2:
+        if worker.asked or not worker.held or (len(worker.held) == 1 and next(iter(worker.held)).size == 1):
             return False
         worker.asked = True
         return True

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 FAR_BELOW_S = 0.00025
 """What takes longer than this counts as long: a call is on its way for about a tenth of a millisecond."""
-_FLOOR_S = 5e-6
-"""What a call costs in the worker besides its function."""
+_FLOOR_S = 5e-7
+"""What is too short to be measured takes so long."""
 _MOST_TARGETS = 4096
 
 
@@ -18,8 +18,8 @@ class Pace:
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
 
-    def learned(self, target: str, seconds: float) -> None:
-        """A call of this function has taken so long. One long call is believed at once, short ones by and by."""
+    def learned(self, target: str, seconds: float, times: int = 1) -> None:
+        """It has taken so long, or so many times took so long on average; long ones are believed at once."""
         known = self._seconds.get(target)
         if known is None:
             if len(self._seconds) >= _MOST_TARGETS:
@@ -28,9 +28,9 @@ class Pace:
         elif seconds > known:
             self._seconds[target] = seconds
         else:
-            self._seconds[target] = known + (seconds - known) / 8
+            self._seconds[target] = known + (seconds - known) * (1.0 - 0.875**times)
 
     def expected(self, target: str) -> float:
         """How many seconds a call will take; infinity when that is not known or not short."""
         seconds = self._seconds.get(target)
-        return float("inf") if seconds is None or seconds > FAR_BELOW_S else seconds + _FLOOR_S
+        return float("inf") if seconds is None or seconds > FAR_BELOW_S else max(seconds, _FLOOR_S)

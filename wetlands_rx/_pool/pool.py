@@ -15,18 +15,19 @@ from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from wetlands_rx._pool.dispatch import Decision, Dispatch, Recall, Send
+from wetlands_rx._pool.dispatch import Dispatch, Recall, Retire, Send
 from wetlands_rx._pool.pace import Pace
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Mailbox, Step
-from wetlands_rx._task.call import BUSY_S, Call, id_base
+from wetlands_rx._task.call import BUSY_S, Work, id_base
 from wetlands_rx._task.events import TaskEvent
+from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
-from wetlands_rx._wire.messages import Finished, FinishedUnopened, Logged
+from wetlands_rx._wire.messages import Finished, FinishedUnopened, ItemsDone, Logged
 from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
@@ -45,8 +46,6 @@ _EXIT_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
 _REPLACEMENT_TIMEOUT_S = 20.0
 """How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
-_SMALL_BYTES = 1024
-_NOBODY_KNOWS = float("inf")
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 
@@ -58,7 +57,8 @@ class _State(Enum):
     DISOWNED = "disowned"
 
 
-_Order = tuple[Worker, Decision[Call]]
+_Decision = Send[Work] | Recall | Retire
+_Order = tuple[Worker, _Decision]
 
 
 class PoolCounts(NamedTuple):
@@ -74,7 +74,7 @@ class _Replacement(NamedTuple):
     """What follows a worker's end: another one after `delay` seconds, or the end of the pool for these calls."""
 
     delay: float | None = None
-    refused: list[Call] | None = None
+    refused: list[Work] | None = None
 
 
 def _ready_or_gone(worker: Worker, timeout: float) -> None:
@@ -114,7 +114,7 @@ class Pool:
         streams.open(runtime.delivery)
         self._lock = threading.Lock()  # guards the fields below
         self._pace = Pace()
-        self._dispatch: Dispatch[Call] = Dispatch(self._expected)
+        self._dispatch: Dispatch[Work] = Dispatch(self._expected)
         self._restarts = Restarts()
         self._workers: dict[int, Worker] = {}
         self._ending: list[Worker] = []
@@ -203,7 +203,7 @@ class Pool:
         """Where the events of all tasks go."""
         return self.streams.events
 
-    def start(self, call: Call) -> None:
+    def start(self, call: Work) -> None:
         """Give a call to an idle worker, or queue it.
 
         Raises:
@@ -219,7 +219,15 @@ class Pool:
         if worker is not None:
             self._hand_over(worker, [call])
 
-    def withdraw(self, call: Call) -> bool | None:
+    def start_items(self, items: Items) -> None:
+        """Give items to the workers, as many as each has room for, and queue the rest; raises as `start`."""
+        with self._lock:
+            if self._state is not _State.SERVING:
+                raise self.refusal()
+            orders = self._orders(self._dispatch.added(items))
+        self._carry_out(orders)
+
+    def withdraw(self, call: Work) -> bool | None:
         """Take back a call that no worker has yet; None when this thread is at work here already."""
         if not self._lock.acquire(timeout=BUSY_S):
             return None
@@ -228,13 +236,13 @@ class Pool:
         finally:
             self._lock.release()
 
-    def ask_cancel(self, call: Call) -> None:
+    def ask_cancel(self, call: Work) -> None:
         """Ask the function to stop; when that would block, from a delivery thread."""
         asked = [worker.cancel(call) for worker in self.workers()]
         if not all(asked):
             self.delivery.soon(lambda: self._insist_on_cancel(call))
 
-    def _insist_on_cancel(self, call: Call) -> None:
+    def _insist_on_cancel(self, call: Work) -> None:
         for worker in self.workers():
             worker.insist_on_cancel(call)
 
@@ -296,22 +304,32 @@ class Pool:
         self._tell(WorkerEventType.READY, worker)
         self._carry_out(orders)
 
-    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+    def on_freed(self, worker: Worker, answers: list[tuple[Work, Terminal]]) -> None:
         """A worker has answered calls."""
+        left: list[Work] = []
         with self._lock:
             self._restarts.served()
             for call, answer in answers:
-                if isinstance(answer, Finished | FinishedUnopened):
+                if isinstance(answer, ItemsDone):
+                    if answer.outcomes:
+                        count = len(answer.outcomes)
+                        self._pace.learned(call.target, answer.seconds / count, count)
+                    if isinstance(call, Items) and (rest := call.rest()) is not None:
+                        left.append(rest)  # it was taken back at the last moment, and that is told after this
+                elif isinstance(answer, Finished | FinishedUnopened):
                     self._pace.learned(call.target, answer.seconds)
             orders = self._orders(self._dispatch.freed(worker.index, [call for call, _ in answers]))
         if orders:
             self._carry_out(orders)
+        if left:
+            self._take_back(left)
 
-    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
+    def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
         """A worker has given back what it had not begun."""
-        self._take_back(calls, lambda wanted: self._dispatch.recalled(worker.index, calls, wanted))
+        returned = [rest, *calls] if rest is not None else calls
+        self._take_back(returned, lambda wanted: self._dispatch.recalled(worker.index, calls, wanted))
 
-    def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
+    def on_logged(self, worker: Worker, call: Work, record: Logged) -> None:
         """A function has logged; handlers are the user's code, so a delivery thread calls them."""
         context = LogContext(
             log_source="execution",
@@ -332,7 +350,7 @@ class Pool:
             context["task_id"] = task_id(id_base(), line.task)
         log(logging.INFO, line.text, context, self.streams.logs, self._handle_line)
 
-    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
+    def on_lost(self, worker: Worker, begun: list[Work], others: list[Work]) -> None:
         """A worker's process has ended, for whatever reason."""
         decision = _Replacement()
         with self._lock:
@@ -350,24 +368,16 @@ class Pool:
                 decision = self._decide(self._start_error(worker), delay)
         self._launched.set()
         self._tell_end(worker)
-        for call in begun:
-            self._fail(call, worker)
-        self._take_back(others)
+        self._take_back([*self._failed(begun, worker), *others])
         self._replace(worker.index, decision)
 
     # --- inside
 
-    def _expected(self, call: Call) -> float:
-        """For dispatch: how long a call will take. A large one is a worker's only one.
-
-        Else the calls that a busy worker does not read could fill its pipe; then nobody would read its answers.
-        """
-        payload = call.payload
-        if len(payload) > 1 or len(payload[0]) > _SMALL_BYTES:
-            return _NOBODY_KNOWS
+    def _expected(self, call: Work) -> float:
+        """For dispatch: how long the function of a call takes."""
         return self._pace.expected(call.target)
 
-    def _orders(self, decisions: Sequence[Decision[Call]]) -> list[_Order]:
+    def _orders(self, decisions: Sequence[_Decision]) -> list[_Order]:
         """Whom decisions concern; with the lock held, for a worker's successor has the same index."""
         return [(self._workers[decision.worker], decision) for decision in decisions]
 
@@ -380,16 +390,13 @@ class Pool:
             else:
                 worker.ask_exit()
 
-    def _hand_over(self, worker: Worker, calls: list[Call]) -> None:
+    def _hand_over(self, worker: Worker, calls: list[Work]) -> None:
         refused, lost = worker.run(calls)
-        for call in lost:
-            self._fail(call, worker)
+        refused = [*self._failed(lost, worker), *refused]
         if refused:
             self._take_back(refused)
 
-    def _take_back(
-        self, calls: Sequence[Call], decide: Callable[[list[Call]], list[Decision[Call]]] | None = None
-    ) -> None:
+    def _take_back(self, calls: Sequence[Work], decide: Callable[[list[Work]], list[_Decision]] | None = None) -> None:
         """Calls that have not begun go to other workers, unless they were canceled meanwhile or there is no pool."""
         with self._lock:
             # Looked at with the lock held: a cancel that comes later finds them in the queue.
@@ -403,15 +410,23 @@ class Pool:
             call.post(_end_of(call, refusal))
         self._carry_out(orders)
 
-    def _fail(self, call: Call, worker: Worker) -> None:
+    def _failed(self, begun: Sequence[Work], worker: Worker) -> list[Work]:
+        """Fail what ran when a worker ended; returns the items of it that had not begun."""
+        left: list[Work] = []
+        for call in begun:
+            call.post(self._loss(call, worker))
+            if isinstance(call, Items) and (rest := call.rest()) is not None:
+                left.append(rest)
+        return left
+
+    def _loss(self, call: Work, worker: Worker) -> EnvironmentExited | WorkerLost:
         if self._state is _State.CLOSED:
-            call.post(EnvironmentExited())
-            return
+            return EnvironmentExited()
         death = worker.death
         assert death is not None  # it is set before anybody is told
         died = WorkerDiedError(str(worker.info), death.exit_code, death.signal, death.stderr_tail, call.target)
         died.__cause__ = worker.error
-        call.post(WorkerLost(died))
+        return WorkerLost(died)
 
     def _decide(self, cause: WorkerStartError, delay: float | None) -> _Replacement:
         """What follows a worker's end; with the lock held."""
@@ -428,7 +443,7 @@ class Pool:
         elif decision.delay is not None:
             self._runtime.supervisor.call_later(decision.delay, lambda: self._respawn(index))
 
-    def _refuse(self, calls: list[Call]) -> None:
+    def _refuse(self, calls: list[Work]) -> None:
         """The pool is broken: nobody will come for these."""
         broken = WorkerPoolBroken(self._environment, str(self._cause))
         for call in calls:
@@ -518,7 +533,7 @@ class Pool:
             self._logs.post(record)
 
 
-def _end_of(call: Call, refusal: WetlandsError | None) -> CancelRequested | PoolBroken | EnvironmentExited:
+def _end_of(call: Work, refusal: WetlandsError | None) -> CancelRequested | PoolBroken | EnvironmentExited:
     """How a call ends that has not begun and will not."""
     if call.cancel_requested:
         return CancelRequested()

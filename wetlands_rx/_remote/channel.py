@@ -12,11 +12,13 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple, Union
 
+from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
-from wetlands_rx._wire.messages import CallFunction, CancelTask, Down, Recall, RunScript
+from wetlands_rx._wire.messages import CallFunction, CallItems, CancelTask, Down, Recall, RunScript
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError, SerializationError
 
 UPDATE_PERIOD_S = 0.004
@@ -51,11 +53,20 @@ def send_all(sock: socket.socket, parts: Sequence[Buffer]) -> None:
 
 def _is_large(message: Down) -> bool:
     """True for a call that may have filled the buffer, so that those behind it have not been received yet."""
-    return isinstance(message, CallFunction) and len(message.packed.pickle) + len(message.packed.buffers) > _LARGE_BYTES
+    if isinstance(message, CallItems):
+        return len(message.items) > 1 or any(_size(item) > _LARGE_BYTES for item in message.items)
+    return isinstance(message, CallFunction) and _size(message.packed) > _LARGE_BYTES
+
+
+def _size(item: Union[memoryview, Packed]) -> int:
+    return len(item.pickle) + len(item.buffers) * _LARGE_BYTES if isinstance(item, Packed) else len(item)
+
+
+_CALLS = (CallFunction, CallItems, RunScript)
 
 
 def _task_of(message: Down) -> int:
-    return message.task if isinstance(message, (CallFunction, RunScript)) else 0
+    return message.task if isinstance(message, _CALLS) else 0
 
 
 class Channel:
@@ -77,6 +88,7 @@ class Channel:
         self._canceled: Set[int] = set()
         self._withdrawn: Set[int] = set()
         self._current = 0
+        self._run: Optional[ItemsRun] = None
         self._open = True
         self._looking = False
         self._sending = threading.Lock()
@@ -98,7 +110,7 @@ class Channel:
                 if not self._open or not self._receive():
                     return None
             message = self._pending.popleft()
-            if isinstance(message, (CallFunction, RunScript)):
+            if isinstance(message, _CALLS):
                 self._current = message.task
                 self._starts(message.task)
                 if not self._looking and (self._pending or _is_large(message)):
@@ -109,9 +121,13 @@ class Channel:
         """True when the caller canceled this task while it waited here for others to end."""
         return task in self._withdrawn
 
+    def runs(self, run: ItemsRun) -> None:
+        """Say that the call that begins has these items."""
+        self._run = run
+
     def end(self, task: int) -> None:
         """Say that it ended."""
-        self._current = 0
+        self._current, self._run = 0, None
         self._canceled.discard(task)
         self._withdrawn.discard(task)
 
@@ -154,39 +170,48 @@ class Channel:
             self._canceled.add(task)
         if place is not None and (place or self._current):
             self._withdrawn.add(task)
+        run = self._run
+        if run is not None and task == self._current:
+            run.take_back()
 
     def _give_back(self) -> None:
         given: List[int] = []
         kept: Deque[Down] = deque()
         for message in self._pending:
-            if isinstance(message, (CallFunction, RunScript)):
+            if isinstance(message, _CALLS):
                 given.append(message.task)
             else:
                 kept.append(message)
         self._pending = kept
         self._canceled.difference_update(given)
         self._withdrawn.difference_update(given)
-        self.send([codec.encode_recalled(given)])
+        current, run = self._current, self._run
+        left = run.take_back() if run is not None else 0
+        self.send([codec.encode_recalled(given, current, left)])
 
     def _look_out(self) -> None:
         self._looking = True
         threading.Thread(target=self._look_now_and_then, name="wetlands-lookout", daemon=True).start()
 
     def _look_now_and_then(self) -> None:
-        """While calls wait behind a long one, see whether the caller wants them back."""
-        quiet = before = 0
+        """While something waits behind a long call or item, see whether the caller wants it back."""
+        quiet, before = 0, (0, 0)
         while quiet < _LOOKS and self._open:
             time.sleep(LOOK_PERIOD_S)
-            current = self._current
-            if current and current == before:
+            run = self._run
+            left = run.left if run is not None else 0
+            place = (self._current, left)
+            if place[0] and place == before:
                 try:
                     self._look()
+                    if run is not None:
+                        run.outbox.flush()  # the outcomes before a long item need not wait for it
                 except (OSError, ValueError, ProtocolError):  # the main thread finds out too
                     return
-            before = current
-            quiet = 0 if self._pending else quiet + 1
+            before = place
+            quiet = 0 if self._pending or left else quiet + 1
         self._looking = False
-        if self._pending and self._open:  # the main thread has not seen that line
+        if self._open and (self._pending or self._run is not None):  # the main thread has not seen that line
             self._look_out()
 
     # --- sending

@@ -6,20 +6,23 @@ import contextlib
 import os
 import socket
 import sys
+from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
+from wetlands_rx._remote.items import ItemsRun, Outbox
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
 from wetlands_rx._remote.output import Output
-from wetlands_rx._remote.page import StartedPage
+from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer
-from wetlands_rx._wire.messages import CallFunction, Configure, Exit, RunScript
+from wetlands_rx._wire.items import CANCELED_RECORD, Record, load_item, record_of, record_of_failure
+from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
 from wetlands_rx.exceptions import SerializationError
 
 
@@ -34,19 +37,21 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int) -> None:
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)
     sock.set_inheritable(False)
-    channel = Channel(sock, StartedPage(page_fd).write)
+    page = SharedPage(page_fd)
+    channel = Channel(sock, page.begins)
     # A process that the user's code forks must not keep the pipe open after this one died.
     os.register_at_fork(after_in_child=channel.close)
     output = Output()
     output.install()
     channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
-        _Worker(channel, output).run()
+        _Worker(channel, output, page).run()
 
 
 class _Worker:
-    def __init__(self, channel: Channel, output: Output) -> None:
+    def __init__(self, channel: Channel, output: Output, page: SharedPage) -> None:
         self._channel = channel
+        self._page = page
         self._output = output
         self._modules = ModuleLoader()
         self._id_base = 0
@@ -55,10 +60,12 @@ class _Worker:
         channel = self._channel
         while True:
             message = channel.next_message()
-            if isinstance(message, (CallFunction, RunScript)) and channel.is_withdrawn(message.task):
+            if isinstance(message, (CallFunction, CallItems, RunScript)) and channel.is_withdrawn(message.task):
                 self._answer(message.task, [], True)
             elif isinstance(message, CallFunction):
                 self._answer(message.task, *self._call(message))
+            elif isinstance(message, CallItems):
+                self._items(message)
             elif isinstance(message, RunScript):
                 self._answer(message.task, *self._script(message))
             elif isinstance(message, Configure):
@@ -98,6 +105,34 @@ class _Worker:
             state.ended = True
         return ([], True) if state.acknowledged else (encoded_result(call.task, value, seconds), False)
 
+    def _items(self, call: CallItems) -> None:
+        """Run a function for each item; the outcomes are sent on the way."""
+        run = ItemsRun(call.items, Outbox(self._page, self._channel.send, call.task))
+        self._channel.runs(run)
+        self._output.begin(call.task, call.path, call.function)
+        try:
+            function = self._modules.find(call.path, call.function)
+        except FunctionNotFound as error:
+            failure = Failure(str(error), (), "wetlands_rx.FunctionNotFound")
+            missing = record_of_failure(*failure, "lookup")
+            run.run(lambda _: missing)
+        except BaseException as error:  # noqa: BLE001 - loading the file runs the user's code
+            broken = record_of_failure(*describe(error), "raised")
+            run.run(lambda _: broken)
+        else:
+            handles = self._modules.wants_handle(function, 1)
+            run.run(partial(self._with_handle, call.task, function) if handles else partial(outcome_of, function))
+        finally:
+            self._output.end()
+            self._channel.end(call.task)
+
+    def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
+        state = CallState()
+        handle = RemoteTaskHandle(self._channel, task, self._id_base, state)
+        record = outcome_of(partial(function, task=handle), item)
+        state.ended = True
+        return CANCELED_RECORD if state.acknowledged else record
+
     def _script(self, script: RunScript) -> Tuple[List[Buffer], bool]:
         import runpy
 
@@ -116,13 +151,34 @@ class _Worker:
         return encoded_result(script.task, None), False
 
 
+def outcome_of(function: Callable[..., Any], item: Any) -> Record:
+    """Run a function for one item."""
+    try:
+        try:
+            argument = load_item(item)
+        except BaseException as error:  # noqa: BLE001 - loading runs the user's code
+            return record_of_failure(*explained(error, "the item cannot be loaded here"), "serialization")
+        value: Any = function(argument)
+        if isinstance(value, CoroutineType):
+            value = run_coroutine(value)
+    except BaseException as error:  # noqa: BLE001 - the user's code: it fails the item, not the worker
+        return record_of_failure(*describe(error), "raised")
+    try:
+        return record_of(value)
+    except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
+        return record_of_failure(*explained(error, unsendable(value)), "serialization")
+
+
 def encoded_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
     """The answer of a function that returned; a failure when the value cannot be pickled."""
     try:
         return codec.encode_result(task, value, seconds)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
-        what = "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
-        return encoded_failure(task, explained(error, what), "serialization")
+        return encoded_failure(task, explained(error, unsendable(value)), "serialization")
+
+
+def unsendable(value: Any) -> str:
+    return "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
 
 
 def explained(error: BaseException, what: str) -> Failure:

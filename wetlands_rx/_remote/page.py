@@ -1,17 +1,38 @@
-"""Which call began last: told through memory that outlives the process, for it costs no message and is never late."""
+"""What a worker's caller must know when the worker has died, kept in memory that outlives the process.
+
+It costs no message and is never late: which call began last, and of one that has many items the outcomes that were not
+sent yet.
+
+    offset  size  field
+    0       8     number of the call that began last
+    8       4     of a call with items: the place of the first outcome in the outbox
+    12      4     how many bytes of the outbox are filled
+    4096    ...   the outbox: records of `_wire.items`
+"""
 
 from __future__ import annotations
 
 import mmap
 import os
 import struct
+from typing import NamedTuple
 
-PAGE_BYTES = mmap.PAGESIZE
+_OUTBOX_AT = 4096
+OUTBOX_BYTES = 1 << 16
+PAGE_BYTES = _OUTBOX_AT + OUTBOX_BYTES
 _NUMBER = struct.Struct("=Q")
+_FILLED = struct.Struct("=II")
 
 
-class StartedPage:
-    """A page of memory that a worker and its caller share. The worker writes, the caller reads.
+class LeftBehind(NamedTuple):
+    """Outcomes that were not sent: the place of the first one in its call, and their records."""
+
+    first: int
+    records: bytes
+
+
+class SharedPage:
+    """The memory that a worker and its caller share. The worker writes, the caller reads.
 
     Args:
         descriptor: A file of `PAGE_BYTES`; closed here, for the memory does not need it.
@@ -23,13 +44,30 @@ class StartedPage:
         finally:
             os.close(descriptor)
 
-    def write(self, number: int) -> None:
-        """This call begins."""
+    def begins(self, number: int) -> None:
+        """Note that this call begins."""
         _NUMBER.pack_into(self._memory, 0, number)
 
-    def read(self) -> int:
+    def put(self, at: int, record: bytes) -> None:
+        """Write into the outbox; it counts when `filled` says so."""
+        self._memory[_OUTBOX_AT + at : _OUTBOX_AT + at + len(record)] = record
+
+    def filled(self, first: int, end: int) -> None:
+        """Note that the outbox holds records up to `end`, and the place of the first one in its call."""
+        _FILLED.pack_into(self._memory, 8, first, end)
+
+    def records(self, end: int) -> bytes:
+        """What the outbox holds."""
+        return self._memory[_OUTBOX_AT : _OUTBOX_AT + end]
+
+    def began(self) -> int:
         """The call that began last; 0 when none has."""
         return int(_NUMBER.unpack_from(self._memory)[0])
+
+    def left_behind(self) -> LeftBehind:
+        """What the outbox holds, for the caller of a worker that has died."""
+        first, end = _FILLED.unpack_from(self._memory, 8)
+        return LeftBehind(first, self.records(min(end, OUTBOX_BYTES)))
 
     def close(self) -> None:
         """Let go of the memory."""

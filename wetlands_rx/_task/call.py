@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wetlands_rx._task.lifecycle import Happening
 
@@ -36,8 +36,10 @@ class Call:
         post: Takes whatever happens to the task.
         cancel_requested: The caller wants it to stop; whoever sends the call down looks once more after sending.
         waiting: It stands in a queue; kept by the dispatcher.
+        size: How often its function is to run.
     """
 
+    size = 1
     __slots__ = ("cancel_requested", "number", "payload", "post", "target", "waiting")
 
     def __init__(self, number: int, payload: Any, target: str, post: Post) -> None:
@@ -47,6 +49,35 @@ class Call:
         self.post = post
         self.cancel_requested = False
         self.waiting = False
+
+    @property
+    def bytes(self) -> int:
+        """The size of a payload that is a frame."""
+        return sum(map(len, self.payload))
+
+    def cut(self, most: int) -> Self:
+        """All of it: one execution is never cut."""
+        return self
+
+
+class Work(Protocol):
+    """What a pool of worker processes handles: a `Call`, or a map's `Items`; attributes as there."""
+
+    number: int
+    cancel_requested: bool
+    waiting: bool
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def payload(self) -> Any: ...
+    @property
+    def post(self) -> Post: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    def cut(self, most: int) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)

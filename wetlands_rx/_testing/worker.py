@@ -17,6 +17,7 @@ from wetlands_rx._wire.messages import (
     Finished,
     FinishedUnopened,
     Hello,
+    ItemsDone,
     Logged,
     Raised,
     Recalled,
@@ -156,7 +157,7 @@ class FakeWorker:
         if self._owner.messages.observed:
             self._owner.messages.emit(WorkerMessage(self.info, message))
         call = self._held
-        if isinstance(message, Hello | Recalled) or call is None or message.task != call.number:
+        if isinstance(message, Hello | Recalled | ItemsDone) or call is None or message.task != call.number:
             return  # late news of a task that has ended
         if isinstance(message, Logged):
             self._owner.on_logged(self, call, message)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pickle
 import struct
-from functools import lru_cache
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from wetlands_rx._wire.frames import PLAIN, Buffer, Frame, encode_frame, encode_header
+from wetlands_rx._wire.items import ITEMS, ITEMS_DONE, decode_items, decode_outcomes
 from wetlands_rx._wire.messages import (
     CallFunction,
     CancelAcknowledged,
@@ -29,10 +29,11 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
+from wetlands_rx._wire.target import encoded_target, target_of
 from wetlands_rx._wire.values import CopyBuffer, body_parts, copied, is_plain, open_body, pack
 from wetlands_rx.exceptions import ProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 CALL, SCRIPT, CANCEL, CONFIGURE, EXIT, RECALL = 1, 2, 3, 4, 5, 6
 HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG, RECALLED = 16, 17, 18, 19, 20, 21, 22, 23
@@ -59,24 +60,12 @@ def encode_call(
         Exception: whatever the arguments' own pickling raises.
     """
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
-    target = _target(path, function)
+    target = encoded_target(path, function)
     pickled, buffers = pack((args, kwargs))
     if not buffers:
         return [encode_frame(CALL, 0, task, target + pickled)]
     flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
     return [encode_header(CALL, flags, task, len(target) + size), target, *parts]
-
-
-@lru_cache(maxsize=1024)
-def _target(path: str, function: str) -> bytes:
-    target = "{}\0{}".format(path, function).encode("utf-8", "surrogatepass")
-    return _LENGTH.pack(len(target)) + target
-
-
-@lru_cache(maxsize=1024)
-def _names(target: bytes) -> Tuple[str, str]:
-    path, function = target.decode("utf-8", "surrogatepass").split("\0")
-    return path, function
 
 
 def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:
@@ -109,9 +98,9 @@ def encode_recall() -> bytes:
     return encode_frame(RECALL, 0, 0)
 
 
-def encode_recalled(tasks: Sequence[int]) -> bytes:
-    """Build the answer to a recall."""
-    return encode_frame(RECALLED, 0, 0, _dumps(tuple(tasks), 4))
+def encode_recalled(tasks: Sequence[int], running: int = 0, left: int = 0) -> bytes:
+    """Build the answer to a recall; `left` are the items that the running call has not begun and gives back."""
+    return encode_frame(RECALLED, 0, 0, _dumps((tuple(tasks), running, left), 4))
 
 
 def encode_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
@@ -229,7 +218,8 @@ def _decode_hello(frame: Frame) -> List[Up]:
 
 
 def _decode_recalled(frame: Frame) -> List[Up]:
-    return [Recalled(_loads(frame.body))]
+    calls, running, left = _loads(frame.body)
+    return [Recalled(calls, running, left)]
 
 
 _UP: Dict[int, Callable[[Frame], List[Up]]] = {
@@ -241,6 +231,7 @@ _UP: Dict[int, Callable[[Frame], List[Up]]] = {
     LOG: _decode_log,
     HELLO: _decode_hello,
     RECALLED: _decode_recalled,
+    ITEMS_DONE: lambda frame: [decode_outcomes(frame)],
 }
 
 
@@ -264,8 +255,7 @@ def decode_down(frame: Frame) -> Down:
 
 def _decode_call(frame: Frame) -> Down:
     body = memoryview(frame.body)
-    end = 4 + _LENGTH.unpack_from(body)[0]
-    path, function = _names(bytes(body[4:end]))
+    path, function, end = target_of(body)
     return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:]))
 
 
@@ -281,6 +271,7 @@ def _decode_configure(frame: Frame) -> Down:
 
 _DOWN: Dict[int, Callable[[Frame], Down]] = {
     CALL: _decode_call,
+    ITEMS: decode_items,
     CANCEL: lambda frame: CancelTask(frame.number),
     SCRIPT: _decode_script,
     CONFIGURE: _decode_configure,

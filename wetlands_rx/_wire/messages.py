@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.values import Packed
 
@@ -17,6 +17,15 @@ class CallFunction(NamedTuple):
     path: str
     function: str
     packed: Packed
+
+
+class CallItems(NamedTuple):
+    """Down: run a function of a file once for each item, one after the other."""
+
+    task: int
+    path: str
+    function: str
+    items: Sequence[Union[memoryview, Packed]]
 
 
 class RunScript(NamedTuple):
@@ -51,9 +60,14 @@ class Recall(NamedTuple):
 
 
 class Recalled(NamedTuple):
-    """Up: these calls have not begun here and will not; the answer to a `Recall`."""
+    """Up: these calls have not begun here and will not; the answer to a `Recall`.
+
+    Nor will the last `left` items of the call that runs.
+    """
 
     calls: Tuple[int, ...]
+    running: int = 0
+    left: int = 0
 
 
 class Hello(NamedTuple):
@@ -94,6 +108,47 @@ class Raised(NamedTuple):
     kind: str
 
 
+class ItemRaised(NamedTuple):
+    """Of one item: the function raised, or could not be found or answered for; as `Raised`."""
+
+    error: str
+    traceback: Tuple[str, ...]
+    remote_type: str
+    kind: str
+
+
+class ItemUnopened(NamedTuple):
+    """Of one item: a value whose loading may run the user's code."""
+
+    packed: Packed
+
+
+class ItemCanceled(NamedTuple):
+    """Of one item: it did not run, or the function acknowledged the cancel."""
+
+
+Outcome = Any
+"""Of one item: the value itself, or one of the three above."""
+
+
+class ItemsDone(NamedTuple):
+    """Up: outcomes of items that follow each other.
+
+    Attributes:
+        task: The call that brought the items.
+        first: The place of the first one in it.
+        outcomes: What became of each.
+        seconds: How long they took together.
+        last: The call has ended.
+    """
+
+    task: int
+    first: int
+    outcomes: List[Outcome]
+    seconds: float
+    last: bool
+
+
 class CancelAcknowledged(NamedTuple):
     """Up: the function acknowledged the cancel and has ended."""
 
@@ -132,7 +187,7 @@ class Logged(NamedTuple):
     text: str
 
 
-Down = Union[CallFunction, RunScript, CancelTask, Configure, Exit, Recall]
+Down = Union[CallFunction, CallItems, RunScript, CancelTask, Configure, Exit, Recall]
 Up = Union[
     Hello,
     Finished,
@@ -144,5 +199,6 @@ Up = Union[
     OutputUnopened,
     Logged,
     Recalled,
+    ItemsDone,
 ]
 Keywords = Dict[str, Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from weakref import WeakSet
 
-from wetlands_rx._remote.page import PAGE_BYTES, StartedPage
+from wetlands_rx._remote.page import PAGE_BYTES, LeftBehind, SharedPage
 from wetlands_rx._worker.output_lines import OutputLines, PrintedLine
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -55,6 +55,7 @@ class WorkerProcess:
     Attributes:
         pid: Of the process.
         began: After its end: the number of the call that began last, or 0.
+        left_behind: After its end: what it had done of that call and not sent.
         ended_by_us: It was ended here, and not by itself.
     """
 
@@ -71,7 +72,7 @@ class WorkerProcess:
             theirs.callback(os.close, alive_read)
             page = _memory_file()
             theirs.callback(os.close, page)
-            self._page = StartedPage(os.dup(page))
+            self._page = SharedPage(os.dup(page))
             ours.callback(self._page.close)
             self._popen = subprocess.Popen(
                 [str(python), str(_EXECUTOR), str(other_end.fileno()), str(alive_read), str(page)],
@@ -95,6 +96,7 @@ class WorkerProcess:
         self._reaping = threading.Lock()
         self._death: Death | None = None
         self.began = 0
+        self.left_behind = LeftBehind(0, b"")
         self.ended_by_us = False
         _living.add(self)
 
@@ -139,7 +141,7 @@ class WorkerProcess:
             for file in _pipes(self._popen):
                 file.close()
             os.close(self._alive_write)
-            self.began = self._page.read()
+            self.began, self.left_behind = self._page.began(), self._page.left_behind()
             self._page.close()
             code = self._popen.returncode
             signal_number = -code if code is not None and code < 0 else None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from wetlands_rx._streams.delivery import Delivery
-from wetlands_rx._task.call import BUSY_S, Call, WorkerInfo
+from wetlands_rx._task.call import BUSY_S, Work, WorkerInfo
+from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import Dispatched
 from wetlands_rx._task.streams import Streams, WorkerMessage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.items import read_records
 from wetlands_rx._wire.messages import (
     CancelAcknowledged,
     Finished,
     FinishedUnopened,
     Hello,
+    ItemsDone,
     Logged,
     OutputSet,
     OutputUnopened,
@@ -30,9 +34,10 @@ from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 
 _END_GRACE_S = 0.5
 _TERMINALS = (Finished, FinishedUnopened, Raised, CancelAcknowledged)
-_OTHERS = (Hello, Recalled, Logged)
-Terminal = Finished | FinishedUnopened | Raised | CancelAcknowledged
-_TaskNews = Terminal | Updated | OutputSet | OutputUnopened
+_OTHERS = (Hello, Recalled, Logged, ItemsDone)
+_End = Finished | FinishedUnopened | Raised | CancelAcknowledged
+Terminal = _End | ItemsDone
+_TaskNews = _End | Updated | OutputSet | OutputUnopened
 
 
 class Handover(NamedTuple):
@@ -43,8 +48,8 @@ class Handover(NamedTuple):
         lost: It ended while it was given the calls, and had begun this one.
     """
 
-    refused: list[Call]
-    lost: list[Call]
+    refused: list[Work]
+    lost: list[Work]
 
 
 _TAKEN = Handover([], [])
@@ -67,19 +72,25 @@ class WorkerOwner(Protocol):
         """It has said hello."""
         ...
 
-    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+    def on_freed(self, worker: Worker, answers: list[tuple[Work, Terminal]]) -> None:
         """It has answered calls."""
         ...
 
-    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
-        """It has given calls back, in the order in which it had them: they have not begun."""
+    def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
+        """It has given calls back, in the order in which it had them: they have not begun.
+
+        Args:
+            worker: Which.
+            calls: The calls.
+            rest: Before them: items of the call that it is at.
+        """
         ...
 
-    def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
+    def on_logged(self, worker: Worker, call: Work, record: Logged) -> None:
         """A function has logged."""
         ...
 
-    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
+    def on_lost(self, worker: Worker, begun: list[Work], others: list[Work]) -> None:
         """Its process has ended, as `worker.death` says. The last news of this worker.
 
         Args:
@@ -112,7 +123,7 @@ class Worker:
         self.answered = 0
         self._owner = owner
         self._lock = threading.Lock()  # guards the fields below
-        self._held: dict[int, Call] = {}
+        self._held: dict[int, Work] = {}
         self._handing: set[int] = set()
         self._canceling: set[int] = set()
         self._exiting = False
@@ -139,11 +150,11 @@ class Worker:
         self.connection.close(None)
 
     @property
-    def held(self) -> list[Call]:
+    def held(self) -> list[Work]:
         """The calls it was given and has not answered."""
         return list(self._held.values())
 
-    def run(self, calls: Sequence[Call]) -> Handover:
+    def run(self, calls: Sequence[Work]) -> Handover:
         """Send calls down; it runs them one after the other. From any thread."""
         with self._lock:
             if self._ended:
@@ -160,7 +171,7 @@ class Worker:
             self.connection.send([b"".join([part for call in calls for part in call.payload])])
         return self._handed(calls)
 
-    def _handed(self, calls: Sequence[Call]) -> Handover:
+    def _handed(self, calls: Sequence[Work]) -> Handover:
         with self._lock:
             self._handing.difference_update([call.number for call in calls])
             ended = self._ended
@@ -170,15 +181,15 @@ class Worker:
                 if call.cancel_requested:
                     self.insist_on_cancel(call)
             return _TAKEN
-        began = self._process.began
-        return Handover([c for c in left if c.number != began], [c for c in left if c.number == began])
+        begun, others = self._begun(left)
+        return Handover(others, begun)
 
     def recall(self) -> None:
         """Ask for the calls that it has not begun. From any thread; never blocks for long."""
         if not self.connection.send_nowait(codec.encode_recall()):
             self._owner.delivery.soon(lambda: self.connection.send([codec.encode_recall()]))
 
-    def cancel(self, call: Call) -> bool:
+    def cancel(self, call: Work) -> bool:
         """Ask the function to stop, when this worker has it and was not asked before: a busy worker does not read.
 
         Returns:
@@ -196,12 +207,12 @@ class Worker:
             self._canceling.discard(call.number)
             return self._ended
 
-    def insist_on_cancel(self, call: Call) -> None:
+    def insist_on_cancel(self, call: Work) -> None:
         """As `cancel`; blocks while the worker does not read."""
         if self._must_ask(call):
             self.connection.send([codec.encode_cancel(call.number)])
 
-    def _must_ask(self, call: Call) -> bool:
+    def _must_ask(self, call: Work) -> bool:
         with self._lock:
             return self._asks(call.number)
 
@@ -255,11 +266,11 @@ class Worker:
         if hot.observed:
             for message in messages:
                 hot.emit(WorkerMessage(self.info, message))
-        news: list[tuple[Call, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
-        answers: list[tuple[Call, Terminal]] = []
+        news: list[tuple[Work, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
+        answers: list[tuple[Work, Terminal]] = []
         for message in messages:
             if isinstance(message, _OTHERS):
-                self._on_other(message)
+                self._on_other(message, answers)
                 continue
             call = self._held.get(message.task)
             if call is None:
@@ -278,20 +289,29 @@ class Worker:
         for call, happenings in news:
             call.post(*happenings)
 
-    def _on_other(self, message: Hello | Recalled | Logged) -> None:
+    def _on_other(self, message: Hello | Recalled | Logged | ItemsDone, answers: list[tuple[Work, Terminal]]) -> None:
         if isinstance(message, Hello):
             self._greeted(message)
-        elif isinstance(message, Recalled):
+            return
+        if isinstance(message, Recalled):
             self._given_back(message)
-        else:
-            call = self._held.get(message.task)
-            if call is not None:
-                self._owner.on_logged(self, call, message)
+            return
+        call = self._held.get(message.task)
+        if isinstance(message, Logged) and call is not None:
+            self._owner.on_logged(self, call, message)
+        elif isinstance(message, ItemsDone) and isinstance(call, Items):
+            call.take(message)
+            self.answered += len(message.outcomes) - message.last
+            if message.last:
+                del self._held[message.task]
+                answers.append((call, message))
 
     def _given_back(self, recalled: Recalled) -> None:
         calls = [call for number in recalled.calls if (call := self._held.pop(number, None)) is not None]
         self._canceling.difference_update(recalled.calls)
-        self._owner.on_recalled(self, calls)
+        running = self._held.get(recalled.running)
+        rest = running.give_back(recalled.left) if isinstance(running, Items) else None
+        self._owner.on_recalled(self, calls, rest)
 
     def _greeted(self, hello: Hello) -> None:
         if self.ready:
@@ -314,9 +334,19 @@ class Worker:
             for call in held:
                 del self._held[call.number]
         self.connection.close(None if self._exiting else self.error or self._died())
+        begun, others = self._begun(held)
+        self._owner.on_lost(self, begun, others)
+
+    def _begun(self, calls: Sequence[Work]) -> tuple[list[Work], list[Work]]:
+        """After the end: which of the calls it held had begun, and the others."""
         began = self._process.began
-        begun = [call for call in held if call.number == began]
-        self._owner.on_lost(self, begun, [call for call in held if call.number != began])
+        begun = [call for call in calls if call.number == began]
+        for call in begun:
+            if isinstance(call, Items):
+                with contextlib.suppress(ProtocolError):  # the user's code may write there
+                    first, records = self._process.left_behind
+                    call.take(ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False))
+        return begun, [call for call in calls if call.number != began]
 
     def _died(self) -> WorkerDiedError:
         death = self.death

@@ -1,0 +1,219 @@
+"""The items of a map: one place in the queue for all, cut into pieces when workers have room."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wetlands_rx._task.call import WorkerInfo, next_number
+from wetlands_rx._task.failures import failure_of
+from wetlands_rx._task.lifecycle import (
+    CancelRequested,
+    Dispatched,
+    EnvironmentExited,
+    Happening,
+    PoolBroken,
+    WorkerLost,
+)
+from wetlands_rx._wire.frames import Buffer
+from wetlands_rx._wire.items import Item, PackedItem, encode_items
+from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRaised, ItemsDone, Raised
+
+PIECE_BYTES = 8192
+"""Items travel together up to this size."""
+
+
+class ItemFailed:
+    """The outcome of an item that failed without its function."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Sink(Protocol):
+    """Takes the outcomes of a map's items, on any thread; runs no user code."""
+
+    def put(self, place: int, outcomes: list[object], worker: WorkerInfo | None) -> None:
+        """Those of items that follow each other: values, or `ItemFailed` and the messages of the wire."""
+        ...
+
+
+class Job:
+    """What the items of one map have in common.
+
+    Args:
+        path: The file.
+        function: The name in it.
+        target: What is called, in reports.
+        chunksize: How many items travel together; None leaves that to the pool.
+        sink: Takes the outcomes.
+
+    Attributes:
+        open: All that stands in the queue or is on its way.
+    """
+
+    __slots__ = ("chunksize", "function", "open", "path", "sink", "target")
+
+    def __init__(self, path: str, function: str, target: str, chunksize: int | None, sink: Sink) -> None:
+        self.path = path
+        self.function = function
+        self.target = target
+        self.chunksize = chunksize
+        self.sink = sink
+        self.open: set[Items] = set()
+
+
+class Items:
+    """Items that follow each other; to a pool a call like any other (it is `Work`), except that it can be cut.
+
+    Args:
+        job: What they belong to.
+        packed: The pickled items; those that have an outcome are let go.
+        place: The place of the first of them in the map.
+        start: Where this piece begins in `packed`.
+        end: Where it ends.
+        size: How many bytes it has; None when it will be cut.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_end",
+        "_job",
+        "_next",
+        "_packed",
+        "_place",
+        "_start",
+        "_worker",
+        "cancel_requested",
+        "number",
+        "waiting",
+    )
+
+    def __init__(
+        self, job: Job, packed: list[Item | None], place: int, start: int, end: int, size: int | None = None
+    ) -> None:
+        self.number = next_number()
+        self.cancel_requested = False
+        self.waiting = False
+        self._job = job
+        self._packed = packed
+        self._place = place
+        self._start = self._next = start
+        self._end = end
+        self._bytes = size
+        self._worker: WorkerInfo | None = None
+        job.open.add(self)
+
+    # --- as a call
+
+    @property
+    def target(self) -> str:
+        """What is called."""
+        return self._job.target
+
+    @property
+    def payload(self) -> list[Buffer]:
+        """The frame."""
+        items = [item for item in self._packed[self._start : self._end] if item is not None]
+        return encode_items(self.number, self._job.path, self._job.function, items)
+
+    @property
+    def size(self) -> int:
+        """How many have no outcome yet."""
+        return self._end - self._next
+
+    @property
+    def bytes(self) -> int:
+        """How large it is; while it can be cut: how large the next piece will be, at most."""
+        if self._bytes is None:
+            chunk = self._job.chunksize
+            if chunk is None and self.size > 1:
+                return max(_size(self._packed[self._next]), PIECE_BYTES)
+            return sum(map(_size, self._packed[self._next : min(self._end, self._next + (chunk or 1))]))
+        return self._bytes
+
+    def cut(self, most: int) -> Items:
+        """Take a piece from the front, or all. With the pool's lock held."""
+        count, size = self._piece(self._job.chunksize or most)
+        if count == self.size:
+            self._bytes = size
+            return self
+        piece = self._part(self._next, self._next + count, size)
+        self._start = self._next = self._next + count
+        return piece
+
+    def _piece(self, most: int) -> tuple[int, int]:
+        """How many items the next piece has, and how many bytes. One with buffers goes alone."""
+        packed, first, end = self._packed, self._next, min(self._end, self._next + most)
+        size = _size(packed[first])
+        if isinstance(packed[first], PackedItem):
+            return 1, size
+        limit = size if self._job.chunksize is None else 1 << 62
+        limit = max(limit, PIECE_BYTES)
+        for at in range(first + 1, end):
+            more = packed[at]
+            size += _size(more)
+            if size > limit or isinstance(more, PackedItem):
+                return at - first, size - _size(more)
+        return max(1, end - first), size
+
+    def _part(self, start: int, end: int, size: int | None = None) -> Items:
+        part = Items(self._job, self._packed, self._place, start, end, size)
+        part.cancel_requested = self.cancel_requested
+        return part
+
+    # --- what happens to it
+
+    def post(self, *happenings: Happening) -> None:
+        """Take what happened to all that have no outcome yet; of a worker's death, to the one that ran."""
+        for happening in happenings:
+            if isinstance(happening, Dispatched):
+                self._worker = happening.worker
+            elif isinstance(happening, WorkerLost):
+                self._put([ItemFailed(happening.error)])
+            elif isinstance(happening, (CancelRequested, CancelAcknowledged, EnvironmentExited)):
+                self._put([ItemCanceled()] * self.size)
+            elif isinstance(happening, Raised):
+                self._put([ItemRaised(*happening[1:])] * self.size)
+            elif isinstance(happening, PoolBroken):
+                failure = failure_of(happening, self.target, self._worker)
+                assert failure is not None
+                self._put([ItemFailed(failure)] * self.size)
+
+    def take(self, done: ItemsDone) -> None:
+        """Take outcomes as they come from the worker; those that came before are left out."""
+        known = self._next - (self._start + done.first)
+        if known >= 0:
+            self._put(done.outcomes[known : known + self.size])
+
+    def give_back(self, left: int) -> Items | None:
+        """Take off the last ones, which the worker has not begun and will not."""
+        left = min(left, self.size)
+        return self._shortened(self._end - left) if left else None
+
+    def rest(self) -> Items | None:
+        """Take off all that have no outcome, when no more will come from the worker."""
+        return self._shortened(self._next) if self.size else None
+
+    def _shortened(self, end: int) -> Items:
+        rest = self._part(end, self._end)
+        self._end = end
+        if not self.size:
+            self._job.open.discard(self)
+        return rest
+
+    def _put(self, outcomes: list[object]) -> None:
+        first, count = self._next, len(outcomes)
+        if count:
+            self._packed[first : first + count] = [None] * count
+            self._next += count
+            self._job.sink.put(self._place + first, outcomes, self._worker)
+        if not self.size:
+            self._job.open.discard(self)
+
+
+def _size(item: Item | None) -> int:
+    if item is None:
+        return 0
+    return item.size if isinstance(item, PackedItem) else len(item)
