@@ -12,11 +12,14 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Deque, List, Optional, Sequence, Set, Tuple, Union
 
 from wetlands_rx._remote.items import ItemsRun
+from wetlands_rx._remote.outbox import Outbox
+from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import Buffer, FrameDecoder
+from wetlands_rx._wire.frames import BUFFERS, Buffer, FrameDecoder, join
+from wetlands_rx._wire.items import Record, encode_outcomes
 from wetlands_rx._wire.messages import CallFunction, CallItems, CancelTask, Down, Recall, RunScript
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError, SerializationError
@@ -29,7 +32,10 @@ LOOK_PERIOD_S = 0.002
 """So often somebody looks whether the calls that wait are wanted back."""
 _LOOKS = 25
 """After so many looks without a call that waits, nobody looks any more."""
+KEPT_S = 0.0002
+"""An answer waits no longer than this for the next one; it waits only while other calls wait here."""
 _LARGE_BYTES = 16384
+_SHORT_BYTES = 4096
 _MOST_PARTS = 512  # the kernel takes at most 1024 parts in one call
 
 
@@ -74,12 +80,18 @@ class Channel:
 
     Args:
         sock: A connected stream socket.
-        starts: Is told the number of each task that starts; what it keeps must outlive this process.
+        page: Memory that outlives this process: which call began last, and what was not sent yet.
+
+    Attributes:
+        received: How often something was received.
     """
 
-    def __init__(self, sock: socket.socket, starts: Callable[[int], object] = bool) -> None:
+    def __init__(self, sock: socket.socket, page: SharedPage) -> None:
         self._socket = sock
-        self._starts = starts
+        self._starts = page.begins
+        self._outbox = Outbox(page)
+        self._kept_since = self._began = 0.0
+        self._outcomes_since = 0.0
         self._decoder = FrameDecoder()
         self._pending: Deque[Down] = deque()
         self._reading = threading.Lock()
@@ -89,6 +101,7 @@ class Channel:
         self._withdrawn: Set[int] = set()
         self._current = 0
         self._run: Optional[ItemsRun] = None
+        self.received = 0
         self._open = True
         self._looking = False
         self._sending = threading.Lock()
@@ -106,12 +119,17 @@ class Channel:
         A call counts as begun from now on: it is not given back any more.
         """
         with self._reading:
-            while not self._pending:
-                if not self._open or not self._receive():
-                    return None
+            if not self._pending:
+                self.flush()
+                while not self._pending:
+                    if not self._open or not self._receive():
+                        return None
             message = self._pending.popleft()
+            if not self._pending:
+                self.flush()  # this one may take long
             if isinstance(message, _CALLS):
                 self._current = message.task
+                self._began = time.perf_counter()
                 self._starts(message.task)
                 if not self._looking and (self._pending or _is_large(message)):
                     self._look_out()
@@ -121,8 +139,13 @@ class Channel:
         """True when the caller canceled this task while it waited here for others to end."""
         return task in self._withdrawn
 
+    def seconds(self) -> float:
+        """How long the call that runs has run."""
+        return time.perf_counter() - self._began
+
     def runs(self, run: ItemsRun) -> None:
         """Say that the call that begins has these items."""
+        self._outcomes_since = time.perf_counter()
         self._run = run
 
     def end(self, task: int) -> None:
@@ -153,6 +176,7 @@ class Channel:
         if not received:
             self._open = False
             return False
+        self.received += 1
         for frame in self._decoder.received(received):
             message = codec.decode_down(frame)
             if isinstance(message, CancelTask):
@@ -204,27 +228,87 @@ class Channel:
             if place[0] and place == before:
                 try:
                     self._look()
-                    if run is not None:
-                        run.outbox.flush()  # the outcomes before a long item need not wait for it
+                    self.flush(outcomes=True)  # what is done need not wait for it
                 except (OSError, ValueError, ProtocolError):  # the main thread finds out too
                     return
             before = place
             quiet = 0 if self._pending or left else quiet + 1
         self._looking = False
-        if self._open and (self._pending or self._run is not None):  # the main thread has not seen that line
+        if self._open and (
+            self._pending or self._run is not None or self._outbox.has_frames
+        ):  # the main thread has not seen that line
             self._look_out()
 
     # --- sending
 
     def send(self, parts: Sequence[Buffer]) -> None:
-        """Send a frame after the updates that were reported before it."""
+        """Send a frame after all that was said before it."""
         with self._sending:
-            if self._updates:
-                parts = [self._take_updates(), *parts]
-            if len(parts) == 1:
-                self._socket.sendall(parts[0])
-            else:
-                send_all(self._socket, parts)
+            self._send(parts)
+
+    def _send(self, parts: Sequence[Buffer]) -> None:
+        kept = self._outbox.has_frames
+        if kept or self._updates:
+            before = self._outbox.take_frames() if kept else b""
+            parts = [before + self._take_updates() if self._updates else before, *parts]
+        if len(parts) == 1:
+            self._socket.sendall(parts[0])
+        else:
+            send_all(self._socket, parts)
+        if kept:
+            self._outbox.frames_sent()
+
+    def answer(self, parts: Sequence[Buffer]) -> None:
+        """Send the answer of the call that ran; for a moment it may wait for those of the calls that wait here."""
+        with self._sending:
+            if self._pending and not self._updates and len(parts) == 1 and len(parts[0]) <= _SHORT_BYTES:
+                now = time.monotonic()
+                if not self._outbox.has_frames:
+                    self._kept_since = now
+                if now - self._kept_since < KEPT_S and self._outbox.add_frame(bytes(parts[0])):
+                    return
+            self._send(parts)
+
+    def add_outcome(self, task: int, record: Record) -> None:
+        """Take the outcome of the next item of the call that runs."""
+        with self._sending:
+            if self._outbox.add_outcome(record):
+                return
+            self._send_outcomes(task)
+            if not self._outbox.add_outcome(record):
+                first = self._outbox.outcomes.first
+                parts = [record.head(), *record.parts]
+                self._send(
+                    encode_outcomes(task, first, 1, self._outcome_seconds(), False, parts, record.kind & BUFFERS)
+                )
+                self._outbox.outcomes_sent(1)
+
+    def end_outcomes(self, task: int) -> None:
+        """Send the outcomes that are left, as the last ones."""
+        with self._sending:
+            first, count, records = self._outbox.outcomes
+            frame = join(encode_outcomes(task, first, count, self._outcome_seconds(), True, [records]))
+        self.answer([frame])
+        with self._sending:
+            self._outbox.call_ends()
+
+    def _send_outcomes(self, task: int) -> None:
+        first, count, records = self._outbox.outcomes
+        self._send(encode_outcomes(task, first, count, self._outcome_seconds(), False, [records]))
+        self._outbox.outcomes_sent(count)
+
+    def _outcome_seconds(self) -> float:
+        before, self._outcomes_since = self._outcomes_since, time.perf_counter()
+        return self._outcomes_since - before
+
+    def flush(self, *, outcomes: bool = False) -> None:
+        """Send the answers that were kept; and the outcomes of the call that runs."""
+        with self._sending:
+            task, run = self._current, self._run
+            if outcomes and run is not None and self._outbox.outcomes.count:
+                self._send_outcomes(task)
+            elif self._outbox.has_frames:
+                self._send([])
 
     def send_update(self, task: int, message: Optional[str], current: Any, maximum: Any) -> None:
         """Report progress: the first update goes at once, those that follow closely share a frame."""

@@ -14,14 +14,14 @@ from typing import Any, Callable, List, Tuple
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
-from wetlands_rx._remote.items import ItemsRun, Outbox
+from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
 from wetlands_rx._remote.output import Output
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer
-from wetlands_rx._wire.items import CANCELED_RECORD, Record, load_item, record_of, record_of_failure
+from wetlands_rx._wire.items import CANCELED_RECORD, Record, encode_outcome, load_item, record_of, record_of_failure
 from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
 from wetlands_rx.exceptions import SerializationError
 
@@ -38,20 +38,19 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int) -> None:
     sock = socket.socket(fileno=socket_fd)
     sock.set_inheritable(False)
     page = SharedPage(page_fd)
-    channel = Channel(sock, page.begins)
+    channel = Channel(sock, page)
     # A process that the user's code forks must not keep the pipe open after this one died.
     os.register_at_fork(after_in_child=channel.close)
     output = Output()
     output.install()
     channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
-        _Worker(channel, output, page).run()
+        _Worker(channel, output).run()
 
 
 class _Worker:
-    def __init__(self, channel: Channel, output: Output, page: SharedPage) -> None:
+    def __init__(self, channel: Channel, output: Output) -> None:
         self._channel = channel
-        self._page = page
         self._output = output
         self._modules = ModuleLoader()
         self._id_base = 0
@@ -71,19 +70,20 @@ class _Worker:
             elif isinstance(message, Configure):
                 self._id_base = message.id_base
             elif message is None or isinstance(message, Exit):
+                channel.flush()
                 return
 
     def _answer(self, task: int, parts: List[Buffer], canceled: bool) -> None:
         self._output.end()
         self._channel.end(task)
-        self._channel.send([codec.encode_canceled(task)] if canceled else parts)
+        self._channel.answer([codec.encode_canceled(task)] if canceled else parts)
 
     def _call(self, call: CallFunction) -> Tuple[List[Buffer], bool]:
         """Run a function. Returns the answer, and whether the function acknowledged a cancel."""
         state = CallState()
         self._output.begin(call.task, call.path, call.function)
         try:
-            function = self._modules.find(call.path, call.function)
+            function = self._modules.find(call.path, call.function, self._channel.received)
             try:
                 args, kwargs = call.packed.load()
             except BaseException as error:  # noqa: BLE001 - loading runs the user's code
@@ -107,24 +107,32 @@ class _Worker:
 
     def _items(self, call: CallItems) -> None:
         """Run a function for each item; the outcomes are sent on the way."""
-        run = ItemsRun(call.items, Outbox(self._page, self._channel.send, call.task))
-        self._channel.runs(run)
+        channel = self._channel
+        if len(call.items) == 1:
+            self._output.begin(call.task, call.path, call.function)
+            record = self._runner_of_items(call)(call.items[0])
+            self._answer(call.task, encode_outcome(call.task, record, channel.seconds()), False)
+            return
+        run = ItemsRun(call.items)
+        channel.runs(run)
         self._output.begin(call.task, call.path, call.function)
+        run.run(self._runner_of_items(call), partial(channel.add_outcome, call.task))
+        self._output.end()
+        channel.end_outcomes(call.task)
+        channel.end(call.task)
+
+    def _runner_of_items(self, call: CallItems) -> Callable[[Any], Record]:
         try:
-            function = self._modules.find(call.path, call.function)
+            function = self._modules.find(call.path, call.function, self._channel.received)
         except FunctionNotFound as error:
-            failure = Failure(str(error), (), "wetlands_rx.FunctionNotFound")
-            missing = record_of_failure(*failure, "lookup")
-            run.run(lambda _: missing)
+            missing = record_of_failure(str(error), (), "wetlands_rx.FunctionNotFound", "lookup")
+            return lambda _: missing
         except BaseException as error:  # noqa: BLE001 - loading the file runs the user's code
             broken = record_of_failure(*describe(error), "raised")
-            run.run(lambda _: broken)
-        else:
-            handles = self._modules.wants_handle(function, 1)
-            run.run(partial(self._with_handle, call.task, function) if handles else partial(outcome_of, function))
-        finally:
-            self._output.end()
-            self._channel.end(call.task)
+            return lambda _: broken
+        if self._modules.wants_handle(function, 1):
+            return partial(self._with_handle, call.task, function)
+        return partial(outcome_of, function)
 
     def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
         state = CallState()

@@ -162,3 +162,14 @@ class FrameDecoder:
 def join(parts: Sequence[Buffer]) -> bytes:
     """Put the parts of a frame together."""
     return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+
+
+def frames_of(data: bytes) -> List[Frame]:
+    """The frames that follow each other in some bytes.
+
+    Raises:
+        ProtocolError: there is something else.
+    """
+    decoder = FrameDecoder(len(data) + HEADER_SIZE)
+    decoder.writable()[: len(data)] = data
+    return decoder.received(len(data))

@@ -29,9 +29,11 @@ from wetlands_rx.exceptions import ProtocolError
 ITEMS, ITEMS_DONE = 7, 24
 
 _COUNT = struct.Struct("<I")
+_ONE_SIZE = struct.Struct("<II")
 _OUTCOMES = struct.Struct("<IIIB")
 _RECORD = struct.Struct("<QB")
 RECORD_BYTES = _RECORD.size
+_OUTCOME = struct.Struct("<IIIBQB")  # both, for one
 _RAISED, _CANCELED, _VALUE = 4, 8, 16  # beside the flags of frames
 _PLAIN_VALUE = _VALUE | PLAIN
 _SCALARS = frozenset((type(None), bool, int, float, str))
@@ -90,8 +92,10 @@ def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> 
     if isinstance(first, PackedItem):
         return [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
     packed: Any = items
+    if len(packed) == 1 and len(first) <= _SMALL_BYTES:
+        return [encode_frame(ITEMS, 0, task, target + _ONE_SIZE.pack(1, len(first)) + first)]
     sizes = struct.pack("<I{}I".format(len(packed)), len(packed), *map(len, packed))
-    if len(packed) == 1 and len(first) > _SMALL_BYTES:
+    if len(packed) == 1:
         body = len(target) + len(sizes) + len(first)
         return [encode_header(ITEMS, 0, task, body), target, sizes, first]
     return [encode_frame(ITEMS, 0, task, target + sizes + b"".join(packed))]
@@ -162,6 +166,14 @@ def encode_outcomes(
     head = _OUTCOMES.pack(first, count, min(int(seconds * 1e6), 0xFFFFFFFF), last)
     size = len(head) + sum(len(part) for part in parts)
     return [encode_header(ITEMS_DONE, flags, task, size), head, *parts]
+
+
+def encode_outcome(task: int, record: Record, seconds: float) -> List[Buffer]:
+    """Build the frame of the only outcome of a call."""
+    if len(record.parts) != 1 or record.size > _SMALL_BYTES:
+        return encode_outcomes(task, 0, 1, seconds, True, [record.head(), *record.parts], record.kind & BUFFERS)
+    head = _OUTCOME.pack(0, 1, min(int(seconds * 1e6), 0xFFFFFFFF), True, record.size, record.kind)
+    return [encode_frame(ITEMS_DONE, 0, task, head + record.parts[0])]
 
 
 def decode_outcomes(frame: Frame) -> ItemsDone:

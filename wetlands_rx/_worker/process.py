@@ -55,7 +55,7 @@ class WorkerProcess:
     Attributes:
         pid: Of the process.
         began: After its end: the number of the call that began last, or 0.
-        left_behind: After its end: what it had done of that call and not sent.
+        left_behind: After its end: what it had done and not sent.
         ended_by_us: It was ended here, and not by itself.
     """
 
@@ -96,7 +96,7 @@ class WorkerProcess:
         self._reaping = threading.Lock()
         self._death: Death | None = None
         self.began = 0
-        self.left_behind = LeftBehind(0, b"")
+        self.left_behind = LeftBehind(b"", 0, b"")
         self.ended_by_us = False
         _living.add(self)
 

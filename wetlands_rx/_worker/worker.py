@@ -13,6 +13,7 @@ from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import Dispatched
 from wetlands_rx._task.streams import Streams, WorkerMessage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.frames import frames_of
 from wetlands_rx._wire.items import read_records
 from wetlands_rx._wire.messages import (
     CancelAcknowledged,
@@ -327,6 +328,7 @@ class Worker:
         if error is None and self._process.ended_by_us:
             error = ProtocolError("the worker closed its end of the pipe and went on")
         self.error = self.error or error
+        self._hear_what_was_left()
         with self._lock:
             self._ended = True
             # Who is handing a call over right now finds out by itself.
@@ -337,6 +339,13 @@ class Worker:
         begun, others = self._begun(held)
         self._owner.on_lost(self, begun, others)
 
+    def _hear_what_was_left(self) -> None:
+        """The answers that it had not sent yet."""
+        frames = self._process.left_behind.frames
+        with contextlib.suppress(ProtocolError):  # the user's code may write there
+            messages = [message for frame in frames_of(frames) for message in codec.decode_up(frame)]
+            self._on_messages(messages)
+
     def _begun(self, calls: Sequence[Work]) -> tuple[list[Work], list[Work]]:
         """After the end: which of the calls it held had begun, and the others."""
         began = self._process.began
@@ -344,7 +353,7 @@ class Worker:
         for call in begun:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
-                    first, records = self._process.left_behind
+                    _, first, records = self._process.left_behind
                     call.take(ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False))
         return begun, [call for call in calls if call.number != began]
 
