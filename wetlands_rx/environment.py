@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from wetlands_rx._remote_module import RemoteModule, TaskModule, functions_of
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.items import Sink
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
+from wetlands_rx._task.task import start_new
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.items import Item, pack_item
 from wetlands_rx.exceptions import SerializationError
@@ -29,11 +31,23 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Environment", "RemoteModule", "TaskModule", "WorkerEvent", "WorkerEventType", "WorkerMessage"]
+__all__ = [
+    "Environment",
+    "MapIterator",
+    "RemoteModule",
+    "TaskModule",
+    "WorkerEvent",
+    "WorkerEventType",
+    "WorkerMessage",
+]
 
 A = TypeVar("A")
 T = TypeVar("T")
 PathLike = str | Path
+
+_BELIEVED_S = 0.1
+"""A file that was there is not looked for again so soon: that takes longer than all the rest of `submit`."""
+_MOST_CALLEES = 256
 
 
 class Callee(NamedTuple):
@@ -74,8 +88,22 @@ class Environment(ABC):
 
     def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
         """What `submit` is to run; raises when there is no such file, or the function has no name."""
+        known = self._callees
+        key = (module_path, function)
+        if type(module_path) is str and (found := known.get(key)) is not None and time.monotonic() < found[1]:
+            return found[0]
         path, name = self._located(module_path, function)
-        return Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
+        callee = Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
+        if path == module_path:  # it is absolute
+            if len(known) >= _MOST_CALLEES:
+                known.clear()
+            known[key] = (callee, time.monotonic() + _BELIEVED_S)
+        return callee
+
+    @property
+    def _callees(self) -> dict[object, tuple[Callee, float]]:
+        callees: dict[object, tuple[Callee, float]] = vars(self).setdefault("_known_callees", {})
+        return callees
 
     def _function_payload(
         self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -298,7 +326,7 @@ class Environment(ABC):
         runner = self._runner()
 
         def make(item: Any) -> Task[Any]:
-            return Task[Any](runner, callee.target, lambda number: callee.payload(number, (item,), {}))
+            return Task(runner, callee.target, lambda number: callee.payload(number, (item,), {}))
 
         return TaskFeeder(make, callee.target, runner.delivery, sink)
 
@@ -410,8 +438,8 @@ class Environment(ABC):
         return functions_of(path)
 
     def _submit(self, callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], start: bool) -> Task[Any]:
-        task = Task[Any](self._runner(), callee.target, lambda number: callee.payload(number, args, kwargs))
-        return self._begun(task, start)
+        task: Task[Any] = Task(self._runner(), callee.target, lambda number: callee.payload(number, args, kwargs))
+        return start_new(task) if start else self._begun(task, False)
 
     def _begun(self, task: Task[T], start: bool) -> Task[T]:
         if start:

@@ -12,6 +12,7 @@ from reactivex import Observable
 from reactivex import operators as ops
 
 from wetlands_rx import ExecutionException, Task, TaskEvent, TaskEventType, TaskList, TaskStatus
+from wetlands_rx.environment import MapIterator
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.progress import BatchSnapshot, TaskSnapshot, snapshots
 
@@ -29,7 +30,11 @@ def what_environments_return(env: ExternalEnvironment) -> None:
     assert_type(env.submit("segment.py", "segment"), Task[Any])
     assert_type(env.submit(is_done, args=(1,)), Task[bool])
     assert_type(env.submit_script("train.py", ("--fast",)), Task[None])
-    assert_type(env.map("segment.py", "segment", range(3), ordered=False), Iterator[Any])
+    assert_type(env.map("segment.py", "segment", range(3), ordered=False), MapIterator[Any])
+    assert_type(env.map(doubled, range(3)), MapIterator[int])
+    assert_type(env.map(doubled, range(3), on_error="return"), MapIterator[int | Exception])
+    as_iterator: Iterator[Any] = env.map("segment.py", "segment", range(3), buffersize=2, chunksize=4, on_error="skip")
+    del as_iterator
     assert_type(env.map_tasks("segment.py", "segment", range(3)), TaskList[Any])
     as_specified: list[Task[Any]] = env.map_tasks("segment.py", "segment", range(3))
     assert_type(as_specified[0].status, TaskStatus)
@@ -107,6 +112,10 @@ def share_of(snapshot: BatchSnapshot) -> float:
     assert_type(snapshot.running_tasks, tuple[TaskSnapshot, ...])
     assert_type(snapshot.eta, float | None)
     return snapshot.progress
+
+
+def doubled(number: int) -> int:
+    return 2 * number
 
 
 def is_done(event: TaskEvent[int]) -> bool:

@@ -207,7 +207,7 @@ class _Mapping:
             run = self._arrivals.next(delivery, left)
             if run is None:
                 raise TimeoutError(self._late())
-            if self.closed or run.place == _CLOSED:
+            if run.place == _CLOSED:
                 return None
             if not self._options.ordered or run.place == self._taken:
                 return run

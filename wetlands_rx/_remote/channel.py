@@ -129,7 +129,7 @@ class Channel:
                 self.flush()  # this one may take long
             if isinstance(message, _CALLS):
                 self._current = message.task
-                self._began = time.perf_counter()
+                self._began = time.monotonic()
                 self._starts(message.task)
                 if not self._looking and (self._pending or _is_large(message)):
                     self._look_out()
@@ -141,11 +141,11 @@ class Channel:
 
     def seconds(self) -> float:
         """How long the call that runs has run."""
-        return time.perf_counter() - self._began
+        return time.monotonic() - self._began
 
     def runs(self, run: ItemsRun) -> None:
         """Say that the call that begins has these items."""
-        self._outcomes_since = time.perf_counter()
+        self._outcomes_since = time.monotonic()
         self._run = run
 
     def end(self, task: int) -> None:
@@ -298,14 +298,14 @@ class Channel:
         self._outbox.outcomes_sent(count)
 
     def _outcome_seconds(self) -> float:
-        before, self._outcomes_since = self._outcomes_since, time.perf_counter()
+        before, self._outcomes_since = self._outcomes_since, time.monotonic()
         return self._outcomes_since - before
 
     def flush(self, *, outcomes: bool = False) -> None:
         """Send the answers that were kept; and the outcomes of the call that runs."""
         with self._sending:
             task, run = self._current, self._run
-            if outcomes and run is not None and self._outbox.outcomes.count:
+            if outcomes and run is not None and self._outbox.outcomes.number:
                 self._send_outcomes(task)
             elif self._outbox.has_frames:
                 self._send([])

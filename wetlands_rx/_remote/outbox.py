@@ -12,7 +12,7 @@ class Outcomes(NamedTuple):
     """Outcomes of the call that runs: the place of the first one, how many, and their records."""
 
     first: int
-    count: int
+    number: int
     records: bytes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from wetlands_rx._task.call import WorkerInfo, next_number
 from wetlands_rx._task.failures import failure_of
@@ -37,6 +37,29 @@ class Sink(Protocol):
     def put(self, place: int, outcomes: list[object], worker: WorkerInfo | None) -> None:
         """Those of items that follow each other: values, or `ItemFailed` and the messages of the wire."""
         ...
+
+
+class Outcomes:
+    """Outcomes of items that follow each other, on their way to a sink."""
+
+    __slots__ = ("_outcomes", "_place", "_sink", "_worker")
+
+    def __init__(self, sink: Sink, place: int, outcomes: list[object], worker: WorkerInfo | None) -> None:
+        self._sink = sink
+        self._place = place
+        self._outcomes = outcomes
+        self._worker = worker
+
+    def joined(self, other: Outcomes) -> bool:
+        """Take in those that follow, from the same worker; False when they do not follow."""
+        follows = other._sink is self._sink and other._place == self._place + len(self._outcomes)
+        if follows:
+            self._outcomes += other._outcomes
+        return follows
+
+    def tell(self) -> None:
+        """Hand them over."""
+        self._sink.put(self._place, self._outcomes, self._worker)
 
 
 class Job:
@@ -115,7 +138,7 @@ class Items:
     @property
     def payload(self) -> list[Buffer]:
         """The frame."""
-        items = [item for item in self._packed[self._start : self._end] if item is not None]
+        items = cast("list[Item]", self._packed[self._start : self._end])  # none has an outcome before it was sent
         return encode_items(self.number, self._job.path, self._job.function, items)
 
     @property
@@ -127,10 +150,10 @@ class Items:
     def bytes(self) -> int:
         """How large it is; while it can be cut: how large the next piece will be, at most."""
         if self._bytes is None:
-            chunk = self._job.chunksize
-            if chunk is None and self.size > 1:
-                return max(_size(self._packed[self._next]), PIECE_BYTES)
-            return sum(map(_size, self._packed[self._next : min(self._end, self._next + (chunk or 1))]))
+            chunk, first = self._job.chunksize, self._next
+            if chunk is None and self._end - first > 1:
+                return max(_size(self._packed[first]), PIECE_BYTES)
+            return sum(map(_size, self._packed[first : min(self._end, first + (chunk or 1))]))
         return self._bytes
 
     def cut(self, most: int) -> Items:
@@ -147,7 +170,7 @@ class Items:
         """How many items the next piece has, and how many bytes. One with buffers goes alone."""
         packed, first, end = self._packed, self._next, min(self._end, self._next + most)
         size = _size(packed[first])
-        if isinstance(packed[first], PackedItem):
+        if most == 1 or isinstance(packed[first], PackedItem):
             return 1, size
         limit = size if self._job.chunksize is None else 1 << 62
         limit = max(limit, PIECE_BYTES)
@@ -181,11 +204,11 @@ class Items:
                 assert failure is not None
                 self._put([ItemFailed(failure)] * self.size)
 
-    def take(self, done: ItemsDone) -> None:
-        """Take outcomes as they come from the worker; those that came before are left out."""
+    def take(self, done: ItemsDone) -> Outcomes | None:
+        """Take outcomes as they come from the worker; returns those that did not come before, for the sink."""
         known = self._next - (self._start + done.first)
-        if known >= 0:
-            self._put(done.outcomes[known : known + self.size])
+        outcomes = done.outcomes[known : known + self.size] if known else done.outcomes
+        return self._taken(outcomes) if outcomes and known >= 0 else None
 
     def give_back(self, left: int) -> Items | None:
         """Take off the last ones, which the worker has not begun and will not."""
@@ -204,13 +227,18 @@ class Items:
         return rest
 
     def _put(self, outcomes: list[object]) -> None:
-        first, count = self._next, len(outcomes)
-        if count:
-            self._packed[first : first + count] = [None] * count
-            self._next += count
-            self._job.sink.put(self._place + first, outcomes, self._worker)
-        if not self.size:
+        if outcomes:
+            self._taken(outcomes).tell()
+        elif not self.size:
             self._job.open.discard(self)
+
+    def _taken(self, outcomes: list[object]) -> Outcomes:
+        first, count = self._next, len(outcomes)
+        self._packed[first : first + count] = [None] * count
+        self._next = first + count
+        if self._next >= self._end:
+            self._job.open.discard(self)
+        return Outcomes(self._job.sink, self._place + first, outcomes, self._worker)
 
 
 def _size(item: Item | None) -> int:

@@ -70,7 +70,7 @@ class WorkerProcess:
             alive_read, self._alive_write = os.pipe()
             ours.callback(os.close, self._alive_write)
             theirs.callback(os.close, alive_read)
-            page = _memory_file()
+            page = memory_file()
             theirs.callback(os.close, page)
             self._page = SharedPage(os.dup(page))
             ours.callback(self._page.close)
@@ -198,8 +198,8 @@ def _pidfd_of(pid: int) -> int:
         return -1
 
 
-def _memory_file() -> int:
-    """A descriptor of a file of one page that has no name."""
+def memory_file() -> int:
+    """A descriptor of a file for a `SharedPage`, which has no name."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("wetlands-page", os.MFD_CLOEXEC)
     else:

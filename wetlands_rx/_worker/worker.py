@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._task.call import BUSY_S, Work, WorkerInfo
-from wetlands_rx._task.items import Items
+from wetlands_rx._task.items import Items, Outcomes
 from wetlands_rx._task.lifecycle import Dispatched
 from wetlands_rx._task.streams import Streams, WorkerMessage
 from wetlands_rx._wire import codec
@@ -54,6 +54,17 @@ class Handover(NamedTuple):
 
 
 _TAKEN = Handover([], [])
+
+
+class _Heard:
+    """What the messages of one read say: calls that have ended, what each task is told, and outcomes of items."""
+
+    __slots__ = ("answers", "news", "outcomes")
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[Work, Terminal]] = []
+        self.news: list[tuple[Work, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
+        self.outcomes: list[Outcomes] = []
 
 
 class WorkerOwner(Protocol):
@@ -267,45 +278,55 @@ class Worker:
         if hot.observed:
             for message in messages:
                 hot.emit(WorkerMessage(self.info, message))
-        news: list[tuple[Work, list[_TaskNews]]] = []  # what follows each other for one call is posted at once
-        answers: list[tuple[Work, Terminal]] = []
+        heard = _Heard()
         for message in messages:
             if isinstance(message, _OTHERS):
-                self._on_other(message, answers)
+                self._on_other(message, heard)
                 continue
             call = self._held.get(message.task)
             if call is None:
                 continue  # late news of a task that has ended
             if isinstance(message, _TERMINALS):
                 del self._held[message.task]
-                answers.append((call, message))
-            if news and news[-1][0] is call:
-                news[-1][1].append(message)
+                heard.answers.append((call, message))
+            if heard.news and heard.news[-1][0] is call:
+                heard.news[-1][1].append(message)
             else:
-                news.append((call, [message]))
-        if answers:
-            self.answered += len(answers)
-            self._canceling.difference_update([call.number for call, _ in answers])
-            self._owner.on_freed(self, answers)  # the next calls are on their way before anybody hears of these
-        for call, happenings in news:
-            call.post(*happenings)
+                heard.news.append((call, [message]))
+        self._tell(heard)
 
-    def _on_other(self, message: Hello | Recalled | Logged | ItemsDone, answers: list[tuple[Work, Terminal]]) -> None:
-        if isinstance(message, Hello):
+    def _tell(self, heard: _Heard) -> None:
+        if heard.answers:
+            self.answered += len(heard.answers)
+            if self._canceling:
+                self._canceling.difference_update([call.number for call, _ in heard.answers])
+            self._owner.on_freed(self, heard.answers)  # the next calls are on their way before anybody hears of these
+        for call, happenings in heard.news:
+            call.post(*happenings)
+        for outcomes in heard.outcomes:
+            outcomes.tell()
+
+    def _on_other(self, message: Hello | Recalled | Logged | ItemsDone, heard: _Heard) -> None:
+        if isinstance(message, ItemsDone):
+            self._on_items(message, heard)
+        elif isinstance(message, Hello):
             self._greeted(message)
-            return
-        if isinstance(message, Recalled):
+        elif isinstance(message, Recalled):
             self._given_back(message)
-            return
-        call = self._held.get(message.task)
-        if isinstance(message, Logged) and call is not None:
+        elif (call := self._held.get(message.task)) is not None:
             self._owner.on_logged(self, call, message)
-        elif isinstance(message, ItemsDone) and isinstance(call, Items):
-            call.take(message)
-            self.answered += len(message.outcomes) - message.last
-            if message.last:
-                del self._held[message.task]
-                answers.append((call, message))
+
+    def _on_items(self, done: ItemsDone, heard: _Heard) -> None:
+        call = self._held.get(done.task)
+        if not isinstance(call, Items):
+            return  # late news of a call that has ended
+        outcomes = call.take(done)
+        if outcomes is not None and not (heard.outcomes and heard.outcomes[-1].joined(outcomes)):
+            heard.outcomes.append(outcomes)
+        self.answered += len(done.outcomes) - done.last
+        if done.last:
+            del self._held[done.task]
+            heard.answers.append((call, done))
 
     def _given_back(self, recalled: Recalled) -> None:
         calls = [call for number in recalled.calls if (call := self._held.pop(number, None)) is not None]
@@ -354,7 +375,9 @@ class Worker:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
                     _, first, records = self._process.left_behind
-                    call.take(ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False))
+                    outcomes = call.take(ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False))
+                    if outcomes is not None:
+                        outcomes.tell()
         return begun, [call for call in calls if call.number != began]
 
     def _died(self) -> WorkerDiedError:

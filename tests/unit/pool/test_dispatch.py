@@ -14,6 +14,11 @@ from wetlands_rx._pool.dispatch import MOST_HELD, SILENT, Dispatch, Recall, Reti
 class Call:
     name: str
     waiting: bool = False
+    size: int = 1
+    bytes: int = 10
+
+    def cut(self, most: int) -> Call:
+        return self
 
     def __repr__(self) -> str:
         return self.name

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from wetlands_rx._pool.mapping import MapIterator
+from tests.support.maps import mapped
 from wetlands_rx.exceptions import ExecutionException
 from wetlands_rx.task import TaskList, TaskStatus
 from wetlands_rx.testing import FakeRunner, ManualDelivery
@@ -39,14 +39,14 @@ def finish(runner: FakeRunner, tasks: TaskList[Any], *places: int) -> None:
 
 
 def test_results_come_in_the_order_of_the_items(runner: FakeRunner, tasks: TaskList[Any]) -> None:
-    results = MapIterator(tasks, ordered=True, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=True, timeout=None)
     finish(runner, tasks, 3, 1, 0, 2)
     assert list(results) == [0, 1, 2, 3]
 
 
 def test_results_come_in_the_order_of_their_ends(runner: FakeRunner, tasks: TaskList[Any]) -> None:
     finish(runner, tasks, 1)
-    results = MapIterator(tasks, ordered=False, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=False, timeout=None)
     finish(runner, tasks, 3, 0, 2)
     assert list(results) == [1, 3, 0, 2]
 
@@ -54,7 +54,7 @@ def test_results_come_in_the_order_of_their_ends(runner: FakeRunner, tasks: Task
 @BOTH
 def test_an_exhausted_iterator_stays_so(runner: FakeRunner, tasks: TaskList[Any], *, ordered: bool) -> None:
     finish(runner, tasks, 0, 1, 2, 3)
-    results = MapIterator(tasks, ordered=ordered, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=ordered, timeout=None)
     assert iter(results) is results
     assert len(list(results)) == 4
     with pytest.raises(StopIteration):
@@ -62,8 +62,8 @@ def test_an_exhausted_iterator_stays_so(runner: FakeRunner, tasks: TaskList[Any]
 
 
 @BOTH
-def test_nothing_to_map(*, ordered: bool) -> None:
-    assert list(MapIterator(TaskList[int](), ordered=ordered, timeout=0)) == []
+def test_nothing_to_map(runner: FakeRunner, *, ordered: bool) -> None:
+    assert list(mapped(TaskList[int](), runner.delivery, ordered=ordered, timeout=0)) == []
 
 
 @BOTH
@@ -71,7 +71,7 @@ def test_a_late_result_is_an_error_and_cancels_all_that_was_not_yielded(
     runner: FakeRunner, tasks: TaskList[Any], *, ordered: bool
 ) -> None:
     finish(runner, tasks, 0)
-    results = MapIterator(tasks, ordered=ordered, timeout=0)
+    results = mapped(tasks, runner.delivery, ordered=ordered, timeout=0)
     assert next(results) == 0
     with pytest.raises(TimeoutError):
         next(results)
@@ -86,7 +86,7 @@ def test_a_failure_is_raised_at_its_place_and_cancels_the_rest(
     runner: FakeRunner, tasks: TaskList[Any], *, ordered: bool
 ) -> None:
     finish(runner, tasks, 0)
-    results = MapIterator(tasks, ordered=ordered, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=ordered, timeout=None)
     runner.fail(tasks[1], "ValueError: no")
     assert next(results) == 0
     with pytest.raises(ExecutionException, match="ValueError: no"):
@@ -97,7 +97,7 @@ def test_a_failure_is_raised_at_its_place_and_cancels_the_rest(
 @BOTH
 def test_a_canceled_item_is_raised_at_its_place(runner: FakeRunner, tasks: TaskList[Any], *, ordered: bool) -> None:
     finish(runner, tasks, 0)
-    results = MapIterator(tasks, ordered=ordered, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=ordered, timeout=None)
     runner.acknowledge(tasks[1])
     assert next(results) == 0
     with pytest.raises(concurrent.futures.CancelledError):
@@ -111,7 +111,7 @@ def test_leaving_early_cancels_what_is_left_the_last_first(
     runner: FakeRunner, tasks: TaskList[Any], how: str, *, ordered: bool
 ) -> None:
     finish(runner, tasks, 0)
-    results = MapIterator(tasks, ordered=ordered, timeout=None)
+    results = mapped(tasks, runner.delivery, ordered=ordered, timeout=None)
     for _ in results:
         break
     if how == "close":
@@ -130,7 +130,7 @@ def test_listeners_of_items_are_told_before_their_result_is_yielded(runner: Fake
     told: list[int] = []
     for task in tasks:
         task.listen(lambda event: told.append(event.task.result) if event.type.value == "completion" else None)
-    results = MapIterator(tasks, ordered=False, timeout=0)
+    results = mapped(tasks, runner.delivery, ordered=False, timeout=0)
     finish(runner, tasks, 2)
     assert next(results) == 2
     assert told == [2]

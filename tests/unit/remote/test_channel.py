@@ -18,6 +18,7 @@ import pytest
 from wetlands_rx._remote import channel as channel_module
 from wetlands_rx._remote.channel import MOST_UPDATES, Channel, send_all
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle, task_id
+from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import FrameDecoder, join
 from wetlands_rx._wire.messages import (
@@ -32,6 +33,7 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
+from wetlands_rx._worker.process import memory_file
 from wetlands_rx.exceptions import SerializationError, TaskCanceled
 
 TASK = 7
@@ -93,8 +95,9 @@ class Clock:
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, Caller]]:
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield Channel(ours), Caller(theirs)
+    page = SharedPage(memory_file())
+    with ours, theirs, contextlib.closing(page):
+        yield Channel(ours, page), Caller(theirs)
 
 
 @pytest.fixture
@@ -454,7 +457,9 @@ def test_tracking_leaves_the_function_on_a_cancel(
 
 def test_a_closed_channel_in_a_forked_child_leaves_the_parents_pipe_open(channel: Channel, caller: Caller) -> None:
     """What `os.register_at_fork` does in the child, on a copy of the descriptor."""
-    copy = Channel(socket.socket(fileno=os.dup(caller.socket.fileno())))
+    page = SharedPage(memory_file())
+    copy = Channel(socket.socket(fileno=os.dup(caller.socket.fileno())), page)
     copy.close()
+    page.close()
     caller.call()
     assert isinstance(channel.next_message(), CallFunction)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.maps import mapped
 from wetlands_rx._pool.mapping import MapIterator
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskList, TaskStatus
 from wetlands_rx.testing import FakeRunner, ManualDelivery
@@ -122,7 +123,7 @@ def test_a_cancel_below_the_task_itself_is_carried_out_by_a_delivery_thread(
 
 def test_a_map_iterator_may_be_finalized_below_a_task(runner: FakeRunner, delivery: ManualDelivery) -> None:
     tasks: TaskList[Any] = TaskList(runner.task() for _ in range(3))
-    results = MapIterator(tasks, ordered=True, timeout=None)
+    results = mapped(tasks, delivery, ordered=True, timeout=None)
     with tasks[0]._gate:  # pyright: ignore[reportPrivateUsage] - the collector runs here
         del results
     delivery.run()
@@ -136,12 +137,12 @@ def test_a_timeout_that_is_no_number_is_refused(runner: FakeRunner, timeout: flo
         task.wait_for(timeout)
     for ordered in (True, False):
         with pytest.raises(ValueError, match="nan"):
-            MapIterator(TaskList([task]), ordered=ordered, timeout=timeout)
+            mapped(TaskList([task]), runner.delivery, ordered=ordered, timeout=timeout)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_a_timeout_in_the_past_is_none_at_all(runner: FakeRunner, ordered: bool) -> None:
-    results: MapIterator[Any] = MapIterator(TaskList([runner.task()]), ordered=ordered, timeout=-1)
+    results: MapIterator[Any] = mapped(TaskList([runner.task()]), runner.delivery, ordered=ordered, timeout=-1)
     with pytest.raises(TimeoutError):
         next(results)
 

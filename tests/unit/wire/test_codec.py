@@ -121,7 +121,7 @@ def test_the_other_messages_to_a_worker() -> None:
     assert down([codec.encode_recall()]) == Recall()
 
 
-@pytest.mark.parametrize("kind", [0, 7, 15, codec.HELLO, codec.RESULT, 255])
+@pytest.mark.parametrize("kind", [0, 8, 15, codec.HELLO, codec.RESULT, 255])
 def test_a_worker_refuses_what_it_does_not_know(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f"unknown message {kind} from the caller"):
         codec.decode_down(Frame(kind, 0, TASK, b""))
@@ -215,7 +215,7 @@ def test_the_other_messages_of_a_worker() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [0, 1, 15, 24, 255])
+@pytest.mark.parametrize("kind", [0, 1, 15, 25, 255])
 def test_an_unknown_message_is_an_error(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f"unknown message {kind} from a worker"):
         codec.decode_up(Frame(kind, 0, TASK, b""))

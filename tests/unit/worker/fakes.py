@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from wetlands_rx._remote.channel import Channel
+from wetlands_rx._remote.page import LeftBehind, SharedPage
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.messages import CallFunction, Down
-from wetlands_rx._worker.process import Death, WorkerProcess
+from wetlands_rx._worker.process import Death, WorkerProcess, memory_file
 
 
 class FakeProcess:
@@ -25,11 +26,12 @@ class FakeProcess:
         self.pid = pid
         self.socket, self._theirs = socket.socketpair()
         self._theirs.settimeout(10.0)
-        self.began = 0
-        self.channel = Channel(self._theirs, self._begin)
+        self.page = SharedPage(memory_file())
+        self.began, self.left_behind = 0, LeftBehind(b"", 0, b"")
+        self.channel = Channel(self._theirs, self.page)
         self.killed = threading.Event()
         self.exited = threading.Event()
-        self.ended_by_us = False
+        self.ended_by_us = self._reaped = False
         self._death = death or Death(3, None, ("last words",))
         self._on_exit: Callable[[], None] | None = None
 
@@ -72,9 +74,6 @@ class FakeProcess:
         if self._on_exit is not None:
             self._on_exit()
 
-    def _begin(self, number: int) -> None:
-        self.began = number
-
     # --- As WorkerProcess
 
     def on_exit(self, function: Callable[[], None]) -> None:
@@ -92,6 +91,10 @@ class FakeProcess:
             self.ended_by_us = True
             self.kill()
         self.channel.close()
+        if not self._reaped:
+            self._reaped = True
+            self.began, self.left_behind = self.page.began(), self.page.left_behind()
+            self.page.close()
         return self._death
 
     @property

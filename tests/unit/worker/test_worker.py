@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.worker.fakes import FakeProcess
-from wetlands_rx._task.call import Call
+from wetlands_rx._task.call import Call, Work
 from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
@@ -45,16 +45,17 @@ class Owner:
     def on_ready(self, worker: Worker) -> None:
         self.tell("ready")
 
-    def on_freed(self, worker: Worker, answers: list[tuple[Call, Terminal]]) -> None:
+    def on_freed(self, worker: Worker, answers: list[tuple[Work, Terminal]]) -> None:
         self.tell("freed" if len(answers) == 1 else ("freed", [call.number for call, _ in answers]))
 
-    def on_recalled(self, worker: Worker, calls: list[Call]) -> None:
+    def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
+        assert rest is None
         self.tell(("recalled", [call.number for call in calls]))
 
-    def on_logged(self, worker: Worker, call: Call, record: Logged) -> None:
+    def on_logged(self, worker: Worker, call: Work, record: Logged) -> None:
         self.tell((call.number, record.text))
 
-    def on_lost(self, worker: Worker, begun: list[Call], others: list[Call]) -> None:
+    def on_lost(self, worker: Worker, begun: list[Work], others: list[Work]) -> None:
         if others:
             self.tell(("not begun", [call.number for call in others]))
         self.tell(("lost", [call.number for call in begun]))
@@ -257,7 +258,7 @@ def test_a_process_that_speaks_another_protocol_is_ended(
     process.write(hello)
     owner.wait_for(("lost", []))
     assert not worker.ready
-    assert "protocol 3, we speak 2" in str(worker.error)
+    assert "protocol 4, we speak 3" in str(worker.error)
 
 
 def test_giving_up_says_why(owner: Owner, process: FakeProcess, worker: Worker) -> None:
