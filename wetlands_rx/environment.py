@@ -308,15 +308,9 @@ class Environment(ABC):
             TypeError, ValueError: an option is not what it should be.
         """
         options = MapOptions.of(timeout, ordered, buffersize, chunksize, on_error)
-        named: str | None = None
-        if isinstance(function, str) and not callable(module_path):
-            named = function
-        elif callable(module_path) and iterable is None and not isinstance(function, str):
-            iterable = function
-        if iterable is None or (named is None) != callable(module_path):
-            raise TypeError("map() wants a file, the name of a function in it and items, or a function and items")
+        named, items = _named_items(module_path, function, iterable)
         arrivals = Arrivals()
-        return MapIterator(self._feeder(module_path, named, options.chunksize, arrivals), iterable, options, arrivals)
+        return MapIterator(self._feeder(module_path, named, options.chunksize, arrivals), items, options, arrivals)
 
     def _feeder(
         self, module_path: PathLike | Callable[..., Any], function: str | None, chunksize: int | None, sink: Sink
@@ -472,6 +466,17 @@ class Environment(ABC):
     ) -> None:
         """Exit the environment."""
         self.exit()
+
+
+def _named_items(
+    module_path: object, function: str | Iterable[Any], iterable: Iterable[Any] | None
+) -> tuple[str | None, Iterable[Any]]:
+    """What `map` was given: the name of a function in a file, if it was not given the function itself, and items."""
+    if callable(module_path) and iterable is None and not isinstance(function, str):
+        return None, function
+    if not callable(module_path) and iterable is not None and isinstance(function, str):
+        return function, iterable
+    raise TypeError("map() wants a file, the name of a function in it and items; or a function and items")
 
 
 def checked_name(module_path: PathLike, function: object) -> str:

@@ -149,8 +149,6 @@ class DispatchMachine(RuleBasedStateMachine):
             rest = Call(first.items[done:], first.seconds, first.bytes)
             first.items = first.items[:done]
             wanted = [rest, *calls]
-        elif len(kept) == 1:
-            self.begun.discard(worker)  # it may have more
         if (left := self.left[worker]) is not None:
             self.left[worker] = left + len(items_of(wanted))
         self.put_first(wanted)

@@ -8,6 +8,7 @@ caller's thread     next(): takes them out of the queue, opens them, yields or r
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -282,6 +283,8 @@ class MapIterator(Iterator[T], Generic[T]):
     def close(self) -> None:
         """Cancel what has not been yielded: what waits never runs, what runs is asked to stop."""
         self._mapping.close()
+        with contextlib.suppress(ValueError):  # another thread is in it, and will be told
+            self._results.close()
 
     def __del__(self) -> None:
         # Called at any moment, maybe by a thread that holds a lock of ours: another thread does the work.

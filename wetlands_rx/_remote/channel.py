@@ -250,7 +250,9 @@ class Channel:
         kept = self._outbox.has_frames
         if kept or self._updates:
             before = self._outbox.take_frames() if kept else b""
-            parts = [before + self._take_updates() if self._updates else before, *parts]
+            if self._updates:
+                before += self._take_updates()
+            parts = [before, *parts]
         if len(parts) == 1:
             self._socket.sendall(parts[0])
         else:
@@ -314,13 +316,13 @@ class Channel:
         """Report progress: the first update goes at once, those that follow closely share a frame."""
         with self._sending:
             if self._updates and self._updates_task != task:
-                self._socket.sendall(self._take_updates())
+                self._send([])
             self._updates_task = task
             self._updates.append((message, current, maximum))
             now = time.monotonic()
             if now - self._updates_sent_at >= UPDATE_PERIOD_S or len(self._updates) >= MOST_UPDATES:
                 self._updates_sent_at = now
-                self._socket.sendall(self._take_updates())
+                self._send([])
                 return
             first = len(self._updates) == 1
         if first:
@@ -366,7 +368,7 @@ class Channel:
                 if self._updates:
                     self._updates_sent_at = time.monotonic()
                     try:
-                        self._socket.sendall(self._take_updates())
+                        self._send([])
                     except OSError:  # the caller is gone; the main thread finds out too
                         return
 

@@ -10,25 +10,31 @@ import threading
 from collections.abc import Iterator
 from enum import IntEnum
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from wetlands_rx._remote import channel as channel_module
-from wetlands_rx._remote.channel import MOST_UPDATES, Channel, send_all
+from wetlands_rx._remote.channel import KEPT_S, MOST_UPDATES, Channel, send_all
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle, task_id
+from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import FrameDecoder, join
+from wetlands_rx._wire.frames import FrameDecoder, frames_of, join
+from wetlands_rx._wire.items import encode_items, load_item, pack_item, read_records, record_of
 from wetlands_rx._wire.messages import (
     CallFunction,
+    CallItems,
     Configure,
     Exit,
     Finished,
+    ItemsDone,
     Logged,
     OutputSet,
     OutputUnopened,
+    Recalled,
     RunScript,
     Up,
     Updated,
@@ -93,10 +99,15 @@ class Clock:
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Channel, Caller]]:
+def page() -> Iterator[SharedPage]:
+    with contextlib.closing(SharedPage(memory_file())) as page:
+        yield page
+
+
+@pytest.fixture
+def ends(page: SharedPage) -> Iterator[tuple[Channel, Caller]]:
     ours, theirs = socket.socketpair()
-    page = SharedPage(memory_file())
-    with ours, theirs, contextlib.closing(page):
+    with ours, theirs:
         yield Channel(ours, page), Caller(theirs)
 
 
@@ -125,6 +136,146 @@ def clock(monkeypatch: pytest.MonkeyPatch, channel: Channel, caller: Caller) -> 
             channel.send_update(0, None, None, None)
         flushing[0].join(0.01)
     pytest.fail("the thread that sends late updates does not end")
+
+
+# --- Answers
+
+
+def answered(channel: Channel, task: int) -> None:
+    channel.answer(codec.encode_result(task, task))
+    channel.end(task)
+
+
+def results(messages: list[Up]) -> list[int]:
+    return [message.value for message in messages if isinstance(message, Finished)]
+
+
+def test_answers_travel_together_while_calls_wait(channel: Channel, caller: Caller, clock: Clock) -> None:
+    for task in (1, 2, 3):
+        caller.call(task)
+    channel.next_message()
+    answered(channel, 1)
+    assert results(caller.hear_now()) == [], "another call waits: its answer will go along"
+    channel.next_message()
+    answered(channel, 2)
+    channel.next_message()
+    assert results(caller.hear_now()) == [1, 2], "the last one may take long"
+    answered(channel, 3)
+    assert results(caller.hear_now()) == [3]
+
+
+def test_an_answer_that_has_waited_a_moment_goes(channel: Channel, caller: Caller, clock: Clock) -> None:
+    for task in (1, 2, 3):
+        caller.call(task)
+    channel.next_message()
+    answered(channel, 1)
+    channel.next_message()
+    clock.now += 2 * KEPT_S
+    answered(channel, 2)
+    assert results(caller.hear_now()) == [1, 2]
+    channel.next_message()
+    answered(channel, 3)
+
+
+def test_what_is_said_after_an_answer_comes_after_it(channel: Channel, caller: Caller, clock: Clock) -> None:
+    for task in (1, 2):
+        caller.call(task)
+    caller.call(3)
+    channel.next_message()
+    answered(channel, 1)
+    channel.next_message()
+    channel.send_update(2, "on the way", None, None)
+    finished, updated = caller.hear(2)
+    assert isinstance(finished, Finished)
+    assert isinstance(updated, Updated)
+    answered(channel, 2)
+    channel.next_message()
+    answered(channel, 3)
+
+
+def test_answers_that_were_not_sent_outlive_the_worker(
+    page: SharedPage, channel: Channel, caller: Caller, clock: Clock
+) -> None:
+    for task in (1, 2, 3, 4):
+        caller.call(task)
+    for task in (1, 2):
+        channel.next_message()
+        answered(channel, task)
+    channel.next_message()
+    left = page.left_behind()
+    heard = [message for frame in frames_of(left.frames) for message in codec.decode_up(frame)]
+    assert results(heard) == [1, 2]
+    assert page.began() == 3
+    channel.next_message()
+    assert page.left_behind().frames == b""
+
+
+def items(channel: Channel, caller: Caller, task: int, count: int) -> ItemsRun:
+    caller.send(join(encode_items(task, "/a.py", "f", [pack_item(x) for x in range(count)])))
+    message = channel.next_message()
+    assert isinstance(message, CallItems)
+    run = ItemsRun(message.items)
+    channel.runs(run)
+    return run
+
+
+def test_outcomes_that_were_not_sent_outlive_the_worker(page: SharedPage, channel: Channel, caller: Caller) -> None:
+    run = items(channel, caller, 1, 5)
+    run.run(lambda item: record_of(load_item(item)), partial(channel.add_outcome, 1))
+    left = page.left_behind()
+    assert (left.first, read_records(memoryview(left.records))) == (0, [0, 1, 2, 3, 4])
+    channel.flush(outcomes=True)
+    assert page.left_behind() == (b"", 5, b"")
+    channel.add_outcome(1, record_of(5))
+    left = page.left_behind()
+    assert (left.first, read_records(memoryview(left.records))) == (5, [5])
+    channel.end_outcomes(1)
+    channel.end(1)
+    assert page.left_behind() == (b"", 0, b"")
+    first, last = caller.hear(2)
+    assert isinstance(first, ItemsDone)
+    assert isinstance(last, ItemsDone)
+    assert (first.first, first.outcomes, first.last) == (0, [0, 1, 2, 3, 4], False)
+    assert (last.first, last.outcomes, last.last) == (5, [5], True)
+
+
+def test_large_outcomes_are_sent_on_the_way(page: SharedPage, channel: Channel, caller: Caller) -> None:
+    items(channel, caller, 1, 4)
+    values = ["a", "b" * 50_000, "c" * 50_000, "d" * 100_000, "e"]
+    heard: list[Up] = []
+    for value in values:
+        channel.add_outcome(1, record_of(value))
+        heard += caller.hear_now()
+    channel.end_outcomes(1)
+    channel.end(1)
+    heard += caller.hear_now()
+    outcomes: list[Any] = []
+    for message in heard:
+        assert isinstance(message, ItemsDone)
+        assert message.first == len(outcomes)
+        outcomes += message.outcomes
+    assert outcomes == values
+    assert page.left_behind() == (b"", 0, b"")
+
+
+def test_items_that_have_not_begun_are_given_back(channel: Channel, caller: Caller) -> None:
+    run = items(channel, caller, 1, 5)
+    caller.call(2)
+    begun: list[int] = []
+
+    def outcome_of(item: Any) -> Any:
+        begun.append(load_item(item))
+        if len(begun) == 2:
+            caller.send(codec.encode_recall())
+            assert not channel.is_canceled(1)
+        return record_of(None)
+
+    run.run(outcome_of, partial(channel.add_outcome, 1))
+    assert begun == [0, 1]
+    (recalled,) = caller.hear(1)
+    assert recalled == Recalled((2,), 1, 3)
+    channel.end_outcomes(1)
+    channel.end(1)
 
 
 # --- Receiving
