@@ -16,6 +16,7 @@ from reactivex import Observable
 
 from wetlands_rx._pool.feeding import Feeder, TaskFeeder
 from wetlands_rx._pool.mapping import Arrivals, MapIterator, MapOptions, OnError
+from wetlands_rx._pool.tally import EnvironmentStatistics
 from wetlands_rx._remote_module import RemoteModule, TaskModule, functions_of
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.items import Sink
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Environment",
+    "EnvironmentStatistics",
     "MapIterator",
     "RemoteModule",
     "TaskModule",
@@ -85,6 +87,18 @@ class Environment(ABC):
     @abstractmethod
     def exit(self) -> None:
         """Stop all that runs and end the workers; without effect when there are none."""
+
+    @abstractmethod
+    def resize(self, max_workers: int) -> None:
+        """Have so many workers from now on."""
+
+    @abstractmethod
+    def recycle(self) -> None:
+        """Replace each worker by a new one."""
+
+    @abstractmethod
+    def statistics(self) -> EnvironmentStatistics:
+        """How many workers and calls there are now, and how those ended that have ended."""
 
     def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
         """What `submit` is to run; raises when there is no such file, or the function has no name."""
@@ -477,6 +491,19 @@ def _named_items(
     if not callable(module_path) and iterable is not None and isinstance(function, str):
         return function, iterable
     raise TypeError("map() wants a file, the name of a function in it and items; or a function and items")
+
+
+def checked_count(name: str, value: object) -> int:
+    """A number of something, at least 1.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} is {value}; at least 1 is needed")
+    return value
 
 
 def checked_name(module_path: PathLike, function: object) -> str:

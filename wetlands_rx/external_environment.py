@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from wetlands_rx._pool.feeding import Feeder, ItemFeeder
+from wetlands_rx._pool.tally import EnvironmentStatistics
 from wetlands_rx._provision.activation import activated_environment, platform_commands
 from wetlands_rx._provision.prefix import Prefix
 from wetlands_rx._task.items import Job, Sink
 from wetlands_rx._task.streams import Streams
+from wetlands_rx._task.task import checked_timeout
 from wetlands_rx._worker import runtime
-from wetlands_rx.environment import Environment, PathLike, packed_item
+from wetlands_rx.environment import Environment, PathLike, checked_count, packed_item
 from wetlands_rx.exceptions import NotLaunchedError
 from wetlands_rx.logger import LogContext
 
@@ -34,6 +36,8 @@ Commands = Sequence[str] | Mapping[str, Sequence[str]]
 """Shell commands: a list, or lists by platform: `"all"`, `"linux"`, `"mac"`, `"windows"`."""
 
 _START_TIMEOUT_S = 60.0
+_RECYCLE_TIMEOUT_S = 5.0
+"""A worker that is to end is killed before that."""
 _REST_OF_OUTPUT_S = 0.5
 _DELIVERY_THREADS = "wetlands-delivery"
 
@@ -70,6 +74,30 @@ class _Turn:
         self._over.set()
 
 
+class _Crew:
+    """What the workers of one launch need to start.
+
+    Args:
+        common: The environment variables of all.
+        own: Returns those of one.
+        start_timeout_s: How long they may take.
+    """
+
+    def __init__(
+        self, common: dict[str, str], own: Callable[[int], dict[str, str]] | None, start_timeout_s: float
+    ) -> None:
+        self.start_timeout_s = start_timeout_s
+        self.variables: list[dict[str, str]] = []
+        self._common = common
+        self._own = own
+
+    def prepare(self, count: int) -> None:
+        """Find out the variables of so many workers; on the thread of who launches."""
+        for index in range(len(self.variables), count):
+            own = {} if self._own is None else _checked_variables(index, self._own(index))
+            self.variables.append({**self._common, **own})
+
+
 class ExternalEnvironment(Environment, runtime.Closable):
     """A Python environment of its own, whose functions run in worker processes.
 
@@ -96,6 +124,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
         self._streams = streams if streams is not None else Streams(f"environment {name}")
         self._lock = threading.RLock()  # guards the fields below; a signal handler may call us between any two lines
         self._pool: Pool | None = None
+        self._crew: _Crew | None = None
+        self._last = EnvironmentStatistics()
         self._turn: _Turn | None = None
         self._exited = False
         self._loggers: WeakKeyDictionary[subprocess.Popen[str], ProcessLogger] = WeakKeyDictionary()
@@ -114,6 +144,9 @@ class ExternalEnvironment(Environment, runtime.Closable):
         *,
         max_workers: int = 1,
         worker_env: Callable[[int], dict[str, str]] | None = None,
+        preload: Sequence[PathLike] = (),
+        worker_timeout: float | None = None,
+        max_tasks_per_worker: int | None = None,
     ) -> None:
         """Start the worker processes, all at once, and wait until they are ready. Does nothing when they run.
 
@@ -124,26 +157,41 @@ class ExternalEnvironment(Environment, runtime.Closable):
                 run once, not per worker.
             max_workers: How many processes; each runs one call at a time.
             worker_env: Receives a worker's index, from 0, and returns environment variables for it, as for
-                `CUDA_VISIBLE_DEVICES`. Called once per worker, in this thread, before any is started; the
-                replacement of a worker that died gets the same variables.
+                `CUDA_VISIBLE_DEVICES`. Called once per worker, in this thread, before any is started; whoever takes
+                a worker's place gets the same variables.
+            preload: Modules that each worker imports before it is ready, so that the first call does not wait for
+                them: names, or paths of Python files.
+            worker_timeout: How long the workers may take to be ready, in seconds; 60 when None.
+            max_tasks_per_worker: After so many calls, each item of a map counted, a worker ends and another one takes
+                its place; None: never. For functions that leak memory.
 
         Raises:
-            WorkerStartError: a worker did not start within 60 s, with what it printed; none is left.
+            WorkerStartError: a worker did not start in time, or could not import what it was to; with what it printed.
+                None is left.
             NotLaunchedError: another thread called `exit()` meanwhile; no worker is left.
-            ValueError: `max_workers` is not at least 1, or a variable of `worker_env` has an impossible name.
-            TypeError: `worker_env` returns something else than a mapping of texts to texts.
+            ValueError: `max_workers` or `max_tasks_per_worker` is not at least 1, or `worker_timeout` not above 0, or a
+                variable of `worker_env` has an impossible name.
+            TypeError: one of these has another type than it should, or `worker_env` returns something else than a
+                mapping of texts to texts.
+            FileNotFoundError: a file to preload is not there.
             ProvisioningError: an activation command failed.
             RuntimeError: called by what a launch or an exit of this environment is waiting for.
         """
-        if max_workers < 1:
-            raise ValueError(f"max_workers is {max_workers}; at least 1 is needed")
+        checked_count("max_workers", max_workers)
+        if max_tasks_per_worker is not None:
+            checked_count("max_tasks_per_worker", max_tasks_per_worker)
+        timeout = _checked_start_timeout(worker_timeout)
+        modules = self._checked_modules(preload)
         turn = self._launch_turn()
         if turn is None:
             return
         try:
             self._discard_broken_pool()
-            pool = self._launched_pool(turn, additional_activate_commands, max_workers, worker_env)
-            if not self._accepted(turn, pool):
+            common = activated_environment(self.prefix, os.environ, platform_commands(additional_activate_commands))
+            crew = _Crew(common, worker_env, timeout)
+            crew.prepare(max_workers)
+            pool = self._launched_pool(turn, crew, max_workers, modules, max_tasks_per_worker)
+            if not self._accepted(turn, pool, crew):
                 pool.close(0.0)
                 self._streams.end()
                 runtime.release()
@@ -177,34 +225,36 @@ class ExternalEnvironment(Environment, runtime.Closable):
             broken.close()
             runtime.release()
 
+    def _checked_modules(self, modules: Sequence[PathLike]) -> tuple[str, ...]:
+        if isinstance(modules, (str, Path)):
+            raise TypeError(f"preload must be a sequence of modules, such as [{str(modules)!r}]")
+        checked: list[str] = []
+        for module in modules:
+            text = os.fspath(module)
+            is_file = isinstance(module, Path) or text.endswith(".py") or os.sep in text
+            checked.append(self._file(module) if is_file else text)
+        return tuple(checked)
+
     def _launched_pool(
-        self,
-        turn: _Turn,
-        commands: Commands,
-        max_workers: int,
-        worker_env: Callable[[int], dict[str, str]] | None,
+        self, turn: _Turn, crew: _Crew, max_workers: int, modules: tuple[str, ...], most_tasks: int | None
     ) -> Pool:
         # Not at the top: with them come reactivex and the worker machinery, which listing environments does not need.
-        from wetlands_rx._pool.pool import Pool
+        from wetlands_rx._pool.pool import Pool, WorkerPlan
         from wetlands_rx._worker.process import WorkerProcess
 
-        common = activated_environment(self.prefix, os.environ, platform_commands(commands))
-        variables = [common] * max_workers
-        if worker_env is not None:
-            variables = [{**common, **_checked_variables(index, worker_env(index))} for index in range(max_workers)]
         shared = runtime.acquire()
 
         def start_process(index: int, on_line: OnLine) -> WorkerProcess:
-            return WorkerProcess(self.prefix.python, variables[index], shared.supervisor, on_line)
+            return WorkerProcess(self.prefix.python, crew.variables[index], shared.supervisor, on_line)
 
         try:
-            pool = Pool(self.name, start_process, shared, self._streams)
+            pool = Pool(self.name, start_process, shared, self._streams, WorkerPlan(modules, most_tasks))
             with self._lock:
                 turn.pool = pool
                 unwanted = turn.unwanted
             if unwanted:
                 pool.abandon()
-            pool.launch(max_workers, _START_TIMEOUT_S)
+            pool.launch(max_workers, crew.start_timeout_s)
         except BaseException:
             if turn.unwanted:  # an exit during the launch completes the streams like any other
                 self._streams.end()
@@ -212,11 +262,11 @@ class ExternalEnvironment(Environment, runtime.Closable):
             raise
         return pool
 
-    def _accepted(self, turn: _Turn, pool: Pool) -> bool:
+    def _accepted(self, turn: _Turn, pool: Pool, crew: _Crew) -> bool:
         with self._lock:
             if turn.unwanted:
                 return False
-            self._pool, self._exited = pool, False
+            self._pool, self._crew, self._exited = pool, crew, False
         runtime.close_at_exit(self)
         return True
 
@@ -233,8 +283,43 @@ class ExternalEnvironment(Environment, runtime.Closable):
     @property
     def worker_count(self) -> int:
         """How many worker processes there are now."""
+        return self.statistics().workers
+
+    def resize(self, max_workers: int) -> None:
+        """Have so many workers from now on. Returns when new ones are ready.
+
+        Those too many, which are those with the highest index, end at once when they are idle, else after their call.
+        New ones get their variables from the `worker_env` of `launch`, which is called in this thread.
+
+        Args:
+            max_workers: How many.
+        Raises:
+            ValueError: it is not at least 1.
+            NotLaunchedError: no workers run, or `exit()` was called meanwhile.
+            WorkerStartError: a new worker did not start in the time that `launch` was given; there are as many workers
+                as before.
+        """
+        checked_count("max_workers", max_workers)
+        pool, crew = self._runner(), self._crew
+        assert crew is not None  # with the pool
+        crew.prepare(max_workers)
+        pool.resize(max_workers, crew.start_timeout_s)
+
+    def recycle(self) -> None:
+        """Replace each worker by a new process, which has forgotten all that the old one held: memory, modules, GPUs.
+
+        On return the old processes of idle workers are gone; busy ones go after their call. Calls wait meanwhile, and
+        none is lost.
+
+        Raises:
+            NotLaunchedError, WorkerPoolBroken: no workers run.
+        """
+        self._runner().recycle(_RECYCLE_TIMEOUT_S)
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How many workers and calls there are now, and how those ended that have ended since the last launch."""
         pool = self._pool
-        return pool.counts().workers if pool is not None else 0
+        return self._last if pool is None else pool.statistics()
 
     def exit(self) -> None:
         """Cancel what waits, ask what runs to stop, and end the workers; those still busy after 1 s are killed.
@@ -272,6 +357,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
                 self._cancel_unstarted()
                 pool.close()
             finally:
+                self._last = pool.statistics()
                 self._streams.end()
                 runtime.release()
         finally:
@@ -385,8 +471,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         pool = self._pool
         if pool is None:
             return f"<Environment {self.name}: not launched, {self.path}>"
-        counts = pool.counts()
-        return f"<Environment {self.name}: {counts.workers} workers ({counts.busy} busy), {counts.queued} queued>"
+        return f"<Environment {self.name}: {pool.statistics()}>"
 
     def _repr_html_(self) -> str:
         pool = self._pool
@@ -410,6 +495,15 @@ def _forget_threads() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_threads)
+
+
+def _checked_start_timeout(timeout: float | None) -> float:
+    checked = checked_timeout(timeout)
+    if checked is None:
+        return _START_TIMEOUT_S
+    if checked <= 0.0:
+        raise ValueError(f"worker_timeout is {timeout}; more than 0 seconds are needed")
+    return checked
 
 
 def _checked_variables(index: int, variables: object) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import sys
@@ -12,11 +13,13 @@ from typing import Any
 from weakref import WeakSet
 
 from wetlands_rx._pool.local_calls import FunctionOfFile, LocalFunction, LocalScript
+from wetlands_rx._pool.local_modules import modules
+from wetlands_rx._pool.tally import EnvironmentStatistics
 from wetlands_rx._pool.threads import ThreadPool
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
 from wetlands_rx._worker.outlet import Outlet
-from wetlands_rx.environment import Callee, Environment, PathLike
+from wetlands_rx.environment import Callee, Environment, PathLike, checked_count
 from wetlands_rx.logger import LogContext, log
 
 __all__ = ["InternalEnvironment"]
@@ -71,6 +74,9 @@ class InternalEnvironment(Environment, runtime.Closable):
         *,
         max_workers: int = 1,
         worker_env: Callable[[int], dict[str, str]] | None = None,
+        preload: Sequence[PathLike] = (),
+        worker_timeout: float | None = None,
+        max_tasks_per_worker: int | None = None,
     ) -> None:
         """Start threads. Not needed for one; never makes them fewer.
 
@@ -78,13 +84,19 @@ class InternalEnvironment(Environment, runtime.Closable):
             additional_activate_commands: Ignored: this process is activated already. A warning is logged.
             max_workers: How many threads there are from now on, at least; each runs one call at a time.
             worker_env: Ignored: all threads share the environment variables of this process. A warning is logged.
+            preload: Modules to import now, in this thread: names, or paths of Python files that are importable.
+            worker_timeout: Ignored: threads start at once.
+            max_tasks_per_worker: Ignored: a thread holds nothing that a new one would not. A warning is logged.
 
         Raises:
             ValueError: `max_workers` is not at least 1.
             RuntimeError: the system has no more threads.
         """
-        if max_workers < 1:
-            raise ValueError(f"max_workers is {max_workers}; at least 1 is needed")
+        checked_count("max_workers", max_workers)
+        for module in preload:
+            self._preload(module)
+        if max_tasks_per_worker is not None:
+            self._warn("max_tasks_per_worker is ignored: a new thread forgets nothing")
         if worker_env is not None:
             self._warn("worker_env is ignored: its threads share the environment variables of this process")
         if additional_activate_commands:
@@ -100,6 +112,18 @@ class InternalEnvironment(Environment, runtime.Closable):
         """How many calls can run at the same time."""
         pool = self._pools.get(_NOW)
         return 1 if pool is None else max(1, pool.size)
+
+    def resize(self, max_workers: int) -> None:
+        """Have at least so many threads, as `launch`; idle threads cost nothing, and are never made fewer."""
+        self.launch(max_workers=max_workers)
+
+    def recycle(self) -> None:
+        """Do nothing: a new thread of this process forgets nothing."""
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How many threads and calls there are now, and how those ended that have ended since the last `exit`."""
+        pool = self._pools.get(_NOW)
+        return EnvironmentStatistics() if pool is None else pool.statistics()
 
     def exit(self) -> None:
         """Cancel what waits, ask what runs to stop, and wait for it at most 1 s.
@@ -136,6 +160,13 @@ class InternalEnvironment(Environment, runtime.Closable):
         runtime.close_at_exit(self)
         return pool
 
+    def _preload(self, module: PathLike) -> None:
+        text = os.fspath(module)
+        if isinstance(module, Path) or text.endswith(".py") or os.sep in text:
+            modules.load(self._file(module))
+        else:
+            importlib.import_module(text)
+
     def _warn(self, text: str) -> None:
         context = LogContext(log_source="environment", env_name=self.name, stage="launch")
         with Outlet(self._streams) as outlet:
@@ -158,7 +189,9 @@ class InternalEnvironment(Environment, runtime.Closable):
 
     def __repr__(self) -> str:
         threads = self.worker_count
-        return f"<Environment {self.name}: {threads} thread{'s' if threads > 1 else ''} of this process>"
+        which = f"{threads} thread{'s' if threads > 1 else ''} of this process"
+        pool = self._pools.get(_NOW)
+        return f"<Environment {self.name}: {which if pool is None else pool.statistics().described(which)}>"
 
 
 _environments: WeakSet[InternalEnvironment] = WeakSet()

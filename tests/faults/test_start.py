@@ -20,7 +20,7 @@ from wetlands_rx._task.streams import Streams
 from wetlands_rx._worker import runtime
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
-from wetlands_rx.environment import Environment
+from wetlands_rx.environment import Environment, EnvironmentStatistics
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError, WorkerStartError
 
 REMOTE = remote.__file__
@@ -44,6 +44,13 @@ class PoolEnvironment(Environment):
 
     def launched(self) -> bool:
         return not self.pool.broken
+
+    def resize(self, max_workers: int) -> None: ...
+
+    def recycle(self) -> None: ...
+
+    def statistics(self) -> EnvironmentStatistics:
+        return EnvironmentStatistics()
 
     def exit(self) -> None:
         self.pool.close()

@@ -24,7 +24,7 @@ from wetlands_rx._streams.subject import Listener
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
 from wetlands_rx._wire.values import Packed, pack
-from wetlands_rx.environment import Environment
+from wetlands_rx.environment import Environment, EnvironmentStatistics
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus
 from wetlands_rx.testing import WORKER, FakeRunner
@@ -260,6 +260,13 @@ class Unlaunched(Environment):
 
     def launched(self) -> bool:
         return True
+
+    def resize(self, max_workers: int) -> None: ...
+
+    def recycle(self) -> None: ...
+
+    def statistics(self) -> EnvironmentStatistics:
+        return EnvironmentStatistics()
 
     def exit(self) -> None:
         self._cancel_unstarted()

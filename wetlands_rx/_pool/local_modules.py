@@ -60,6 +60,21 @@ class LocalModules:
         finally:
             self._lock.release()
 
+    def load(self, path: str) -> None:
+        """Load a file that was not loaded, for the calls to come; raises what the file raises."""
+        with self._lock:
+            if not self._inside:
+                self._loader.leave_folder()
+                self._loader.spare(map(os.path.abspath, sys.path))
+            self._inside.add(threading.get_ident())
+        try:
+            with self._lock:
+                if self._loader.loaded(path) or imported_before(path) is None:
+                    self._entered = True
+                    self._loader.preload(path)
+        finally:
+            self.leave()
+
     def leave(self) -> None:
         """The calling thread has no more calls. Never blocks."""
         self._inside.discard(threading.get_ident())

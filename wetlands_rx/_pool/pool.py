@@ -18,6 +18,7 @@ from weakref import WeakSet
 from wetlands_rx._pool.dispatch import Dispatch, Recall, Retire, Send
 from wetlands_rx._pool.pace import Pace
 from wetlands_rx._pool.restarts import Restarts
+from wetlands_rx._pool.tally import EnvironmentStatistics, Tally
 from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
@@ -61,13 +62,16 @@ _Decision = Send[Work] | Recall | Retire
 _Order = tuple[Worker, _Decision]
 
 
-class PoolCounts(NamedTuple):
-    """A pool at one moment."""
+class WorkerPlan(NamedTuple):
+    """How workers live.
 
-    workers: int
-    idle: int
-    busy: int
-    queued: int
+    Attributes:
+        preload: Modules that each imports before it is ready: names, or paths of Python files.
+        most_tasks: A worker ends after so many calls, and another one comes; None: never.
+    """
+
+    preload: tuple[str, ...] = ()
+    most_tasks: int | None = None
 
 
 class _Replacement(NamedTuple):
@@ -98,6 +102,7 @@ class Pool:
         start_process: Starts the process of the worker with this index; its printed lines go to the function given.
         runtime: The threads to deliver and to watch with.
         streams: Where what happens is shown too.
+        plan: How its workers live; without anything special by default.
     """
 
     def __init__(
@@ -106,9 +111,11 @@ class Pool:
         start_process: Callable[[int, OnLine], WorkerProcess],
         runtime: Runtime,
         streams: Streams,
+        plan: WorkerPlan | None = None,
     ) -> None:
         self._environment = environment
         self._start_process = start_process
+        self._plan = plan or WorkerPlan()
         self._runtime = runtime
         self.streams = streams
         streams.open(runtime.delivery)
@@ -116,7 +123,11 @@ class Pool:
         self._pace = Pace()
         self._dispatch: Dispatch[Work] = Dispatch(self._expected)
         self._restarts = Restarts()
+        self._tally = Tally()
+        self._size = 0  # workers with an index below it are replaced when they end
+        self._growing = 0  # from this index on, a worker that cannot be started is not
         self._workers: dict[int, Worker] = {}
+        self._starting: set[int] = set()
         self._ending: list[Worker] = []
         self._state = _State.STARTING
         self._cause: WorkerStartError | None = None
@@ -124,6 +135,8 @@ class Pool:
         self._start_timeout = 0.0
         self._abandoned = False
         self._launched = threading.Event()
+        self._news = threading.Condition(self._lock)  # of workers that are ready, or lost
+        self._resizing = threading.Lock()  # one at a time; held while workers start
         self._logs: Mailbox[logging.LogRecord] = Mailbox(_handle, runtime.delivery)
         self._pid = os.getpid()
         _pools.add(self)
@@ -141,6 +154,7 @@ class Pool:
             NotLaunchedError: it was abandoned meanwhile; none is left.
         """
         self._missing, self._start_timeout = count, timeout
+        self._size = self._growing = count
         try:
             for index in range(count):
                 if self._abandoned:
@@ -164,6 +178,89 @@ class Pool:
                 return self._cause
         return WorkerStartError(self._name(late[0].index), f"no answer after {timeout:g} s", late[0].stderr_tail)
 
+    def resize(self, count: int, timeout: float) -> None:
+        """Have so many workers from now on. New ones are ready on return; those too many end after their call.
+
+        Args:
+            count: How many.
+            timeout: How long the new ones may take, in seconds, together.
+        Raises:
+            WorkerStartError: a new one did not start; there are as many as before.
+            NotLaunchedError, WorkerPoolBroken: the pool ended meanwhile.
+        """
+        with self._resizing:
+            with self._lock:
+                if self._state is not _State.SERVING:
+                    raise self.refusal()
+                before, self._growing, self._cause = self._size, self._size, None
+            self._resize_to(count)
+            try:
+                self._grown_within(range(before, count), timeout)
+            except BaseException:
+                self._resize_to(before)
+                raise
+            finally:
+                with self._lock:
+                    self._growing = self._size
+
+    def _resize_to(self, count: int) -> None:
+        with self._lock:
+            self._size = count
+            decisions: list[_Decision] = []
+            for index in self._workers:
+                if index >= count:
+                    decisions += self._dispatch.retired(index)
+            starting = [worker for index, worker in self._workers.items() if index >= count and not worker.ready]
+            orders = self._orders(decisions)
+        for worker in starting:
+            self._end(worker)
+        self._carry_out(orders)
+
+    def _grown_within(self, indexes: range, timeout: float) -> None:
+        for index in indexes:
+            if self._claims(index):  # else an old one is still at its call, and its successor will come
+                try:
+                    self._spawn(index)
+                finally:
+                    self._starting.discard(index)
+        with self._lock:
+            if not self._news.wait_for(lambda: self._settled(indexes), timeout):
+                late = next(index for index in indexes if not self._is_up(index))
+                raise WorkerStartError(self._name(late), f"no answer after {timeout:g} s")
+            if self._cause is not None and self._state is _State.SERVING:
+                raise self._cause
+            if self._state is not _State.SERVING:
+                raise self.refusal()
+
+    def _settled(self, indexes: range) -> bool:
+        ended = self._state is not _State.SERVING or self._cause is not None
+        return ended or all(map(self._is_up, indexes))
+
+    def _is_up(self, index: int) -> bool:
+        worker = self._workers.get(index)
+        return worker is not None and (worker.ready or worker.exiting)
+
+    def recycle(self, timeout: float) -> None:
+        """Replace each worker by a new process: the idle ones now, the busy ones after what they run.
+
+        Args:
+            timeout: How long to wait for the end of the idle ones, in seconds.
+        Raises:
+            NotLaunchedError, WorkerPoolBroken: there are no workers.
+        """
+        with self._lock:
+            if self._state is not _State.SERVING:
+                raise self.refusal()
+            decisions: list[_Decision] = []
+            for index in self._workers:
+                decisions += self._dispatch.retired(index)
+            orders = self._orders(decisions)
+        self._carry_out(orders)
+        deadline = time.monotonic() + timeout
+        for worker, decision in orders:
+            if isinstance(decision, Retire):
+                worker.wait(deadline - time.monotonic())
+
     def abandon(self) -> None:
         """Let the `launch` that another thread is at fail soon; without effect on a pool that has been launched."""
         self._abandoned = True
@@ -176,7 +273,9 @@ class Pool:
                 return
             self._state = _State.CLOSED
             calls = self._dispatch.drained()
+            self._tally.canceled += sum(call.size for call in calls)
             workers = list(self._workers.values())
+            self._news.notify_all()
         for call in calls:
             call.post(EnvironmentExited())
         for worker in workers:
@@ -232,7 +331,10 @@ class Pool:
         if not self._lock.acquire(timeout=BUSY_S):
             return None
         try:
-            return self._dispatch.withdrawn(call)
+            withdrawn = self._dispatch.withdrawn(call)
+            if withdrawn:
+                self._tally.canceled += call.size
+            return withdrawn
         finally:
             self._lock.release()
 
@@ -248,13 +350,12 @@ class Pool:
 
     # --- looking
 
-    def counts(self) -> PoolCounts:
-        """How many workers and calls there are now."""
+    def statistics(self) -> EnvironmentStatistics:
+        """How many workers and calls there are now, and how those ended that have ended."""
         with self._lock:
             if self._state is _State.DISOWNED:
-                return PoolCounts(0, 0, 0, 0)
-            idle = self._dispatch.idle
-            return PoolCounts(len(self._workers), idle, len(self._workers) - idle, self._dispatch.queued)
+                return EnvironmentStatistics()
+            return self._tally.snapshot(len(self._workers), self._dispatch.idle, self._dispatch.queued)
 
     def workers(self) -> list[Worker]:
         """The workers of this moment, by index."""
@@ -300,7 +401,11 @@ class Pool:
                 if self._missing == 0:
                     self._state = _State.SERVING
                     self._launched.set()
-            orders = self._orders(self._dispatch.joined(worker.index))
+            decisions = self._dispatch.joined(worker.index, self._plan.most_tasks)
+            if worker.index >= self._size:
+                decisions += self._dispatch.retired(worker.index)
+            orders = self._orders(decisions)
+            self._news.notify_all()
         self._tell(WorkerEventType.READY, worker)
         self._carry_out(orders)
 
@@ -309,6 +414,7 @@ class Pool:
         left: list[Work] = []
         with self._lock:
             self._restarts.served()
+            self._tally.answered(answer for _, answer in answers)
             for call, answer in answers:
                 if isinstance(answer, ItemsDone):
                     if answer.outcomes:
@@ -323,6 +429,11 @@ class Pool:
             self._carry_out(orders)
         if left:
             self._take_back(left)
+
+    def on_outcomes(self, done: ItemsDone) -> None:
+        """A worker has brought outcomes of items, and goes on with others."""
+        with self._lock:
+            self._tally.answered([done])
 
     def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
         """A worker has given back what it had not begun."""
@@ -360,12 +471,13 @@ class Pool:
             ended, self._ending = self._ending, [worker]  # the old ones, and what they hold, go after the lock
             self._ending += [other for other in ended if other.connection.thread.is_alive()]
             self._dispatch.lost(worker.index)
+            self._tally.lost += not worker.exiting
             before = self._state
             if before is _State.STARTING:
                 self._cause = self._cause or self._start_error(worker)
             elif before is _State.SERVING:
-                delay = self._restarts.lost(was_ready=worker.ready, had_call=bool(begun))
-                decision = self._decide(self._start_error(worker), delay)
+                decision = self._succession(worker, had_call=bool(begun))
+            self._news.notify_all()
         self._launched.set()
         self._tell_end(worker)
         self._take_back([*self._failed(begun, worker), *others])
@@ -388,7 +500,12 @@ class Pool:
             elif isinstance(decision, Recall):
                 worker.recall()
             else:
-                worker.ask_exit()
+                self._end(worker)
+
+    def _end(self, worker: Worker) -> None:
+        """Let a worker that has nothing to do end; it has no longer than a moment for that."""
+        worker.ask_exit()
+        self._runtime.supervisor.call_later(_EXIT_GRACE_S, worker.kill)
 
     def _hand_over(self, worker: Worker, calls: list[Work]) -> None:
         refused, lost = worker.run(calls)
@@ -407,14 +524,38 @@ class Pool:
         if refusal is not None:
             canceled = list(calls)
         for call in canceled:
-            call.post(_end_of(call, refusal))
+            end = _end_of(call, refusal)
+            self._count_end(end, call.size)
+            call.post(end)
         self._carry_out(orders)
+
+    def _count_end(self, end: object, count: int) -> None:
+        """Count calls that end without an answer."""
+        with self._lock:
+            if isinstance(end, WorkerLost | PoolBroken):
+                self._tally.failed += count
+            else:
+                self._tally.canceled += count
+
+    def _succession(self, worker: Worker, *, had_call: bool) -> _Replacement:
+        """Who comes after a worker; with the lock held."""
+        if worker.index >= self._size:
+            return _Replacement()
+        if worker.exiting:
+            return _Replacement(0.0)  # it was asked to, and that is no fault
+        if worker.index >= self._growing and not worker.ready:
+            self._cause = self._start_error(worker)  # whoever makes the pool grow is told
+            return _Replacement()
+        delay = self._restarts.lost(was_ready=worker.ready, had_call=had_call)
+        return self._decide(self._start_error(worker), delay)
 
     def _failed(self, begun: Sequence[Work], worker: Worker) -> list[Work]:
         """Fail what ran when a worker ended; returns the items of it that had not begun."""
         left: list[Work] = []
         for call in begun:
-            call.post(self._loss(call, worker))
+            loss = self._loss(call, worker)
+            self._count_end(loss, 1 if isinstance(loss, WorkerLost) else call.size)
+            call.post(loss)
             if isinstance(call, Items) and (rest := call.rest()) is not None:
                 left.append(rest)
         return left
@@ -445,9 +586,10 @@ class Pool:
 
     def _refuse(self, calls: list[Work]) -> None:
         """The pool is broken: nobody will come for these."""
-        broken = WorkerPoolBroken(self._environment, str(self._cause))
+        broken = PoolBroken(WorkerPoolBroken(self._environment, str(self._cause)))
         for call in calls:
-            call.post(PoolBroken(broken))
+            self._count_end(broken, call.size)
+            call.post(broken)
         for worker in self.workers():
             worker.ask_exit()
 
@@ -481,7 +623,7 @@ class Pool:
             if not closed:
                 self._workers[index] = worker
         try:
-            worker.start(id_base())
+            worker.start(id_base(), self._plan.preload)
         except BaseException:  # a thread more than the system allows
             with self._lock:
                 if self._workers.get(index) is worker:
@@ -494,16 +636,28 @@ class Pool:
         return worker
 
     def _respawn(self, index: int) -> None:
-        with self._lock:
-            if self._state is not _State.SERVING:
-                return
-        timeout = min(self._start_timeout, _REPLACEMENT_TIMEOUT_S)
+        if not self._claims(index):
+            return
+        timeout = self._start_timeout
+        if not self._plan.preload:
+            timeout = min(timeout, _REPLACEMENT_TIMEOUT_S)
         try:
             worker = self._spawn(index)
         except Exception as error:  # noqa: BLE001 - whatever it is, calls wait for a decision
             self._not_started(index, error)
         else:
             self._runtime.supervisor.call_later(timeout, lambda: _ready_or_gone(worker, timeout))
+        finally:
+            self._starting.discard(index)
+
+    def _claims(self, index: int) -> bool:
+        """True when a worker with this index is wanted, and nobody else starts one."""
+        with self._lock:
+            free = index not in self._workers and index not in self._starting
+            wanted = self._state is _State.SERVING and index < self._size and free
+            if wanted:
+                self._starting.add(index)
+        return wanted
 
     def _not_started(self, index: int, error: Exception) -> None:
         cause = error

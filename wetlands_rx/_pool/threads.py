@@ -17,6 +17,7 @@ from typing import Any
 from wetlands_rx._pool.dispatch import Decision, Dispatch, Send
 from wetlands_rx._pool.local_calls import LocalLine, run_call
 from wetlands_rx._pool.local_modules import modules
+from wetlands_rx._pool.tally import EnvironmentStatistics, Tally
 from wetlands_rx._remote.handle import task_id
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._streams.hot import HotSubject
@@ -74,6 +75,7 @@ class ThreadPool:
         self._lock = threading.Lock()  # guards the fields below
         self._dispatch: Dispatch[Call] = Dispatch()
         self._workers: dict[int, _Worker] = {}
+        self._tally = Tally()
         self._closed = False
         self._logs: Mailbox[LogRecord] = Mailbox(_handle, delivery)
 
@@ -81,6 +83,11 @@ class ThreadPool:
     def size(self) -> int:
         """How many threads there are now."""
         return len(self._workers)
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How many threads and calls there are now, and how those ended that have ended."""
+        with self._lock:
+            return self._tally.snapshot(len(self._workers), self._dispatch.idle, self._dispatch.queued)
 
     def grow(self, count: int) -> None:
         """See to it that there are at least so many threads.
@@ -165,7 +172,9 @@ class ThreadPool:
         if not self._lock.acquire(timeout=BUSY_S):
             return None
         try:
-            return self._dispatch.withdrawn(call)
+            withdrawn = self._dispatch.withdrawn(call)
+            self._tally.canceled += withdrawn
+            return withdrawn
         finally:
             self._lock.release()
 
@@ -183,6 +192,7 @@ class ThreadPool:
         line.post(Dispatched(worker.info))
         answer = run_call(call, line, modules)
         with self._lock:  # the next call is on its way before anybody hears of this one
+            self._tally.answered([answer])
             decisions = self._dispatch.freed(worker.info.index, [call])
             for decision in decisions:
                 self._carry_out(decision)

@@ -43,7 +43,6 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int) -> None:
     os.register_at_fork(after_in_child=channel.close)
     output = Output()
     output.install()
-    channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
         _Worker(channel, output).run()
 
@@ -68,10 +67,17 @@ class _Worker:
             elif isinstance(message, RunScript):
                 self._answer(message.task, *self._script(message))
             elif isinstance(message, Configure):
-                self._id_base = message.id_base
+                self._configure(message)
             elif message is None or isinstance(message, Exit):
                 channel.flush()
                 return
+
+    def _configure(self, configure: Configure) -> None:
+        """Be ready; what is raised here ends the worker, and is printed for its caller."""
+        self._id_base = configure.id_base
+        for module in configure.preload:
+            self._modules.preload(module)
+        self._channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
 
     def _answer(self, task: int, parts: List[Buffer], canceled: bool) -> None:
         self._output.end()

@@ -74,6 +74,17 @@ class ModuleLoader:
         self._latest, self._found = (asked, path, function), found
         return found
 
+    def preload(self, module: str) -> None:
+        """Import a module: by its name, or a Python file by its absolute path, as `find` would.
+
+        Raises:
+            BaseException: whatever that raises.
+        """
+        if os.path.isabs(module):
+            self._module(module)
+        else:
+            importlib.import_module(module)
+
     def loaded(self, path: str) -> bool:
         """True when this loader has loaded the file."""
         return path in self._loaded

@@ -15,7 +15,7 @@ from wetlands_rx._testing.delivery import VirtualDelivery
 from wetlands_rx._testing.functions import FakeCall, Functions
 from wetlands_rx._testing.pool import FakePool
 from wetlands_rx._testing.worker import FakeWorker
-from wetlands_rx.environment import Environment, checked_name, target_of
+from wetlands_rx.environment import Environment, EnvironmentStatistics, checked_count, checked_name, target_of
 from wetlands_rx.exceptions import NotLaunchedError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +52,7 @@ class FakeEnvironment(Environment):
         self._streams = Streams(f"environment {name}")
         self._streams.open(self._delivery)
         self._pool: FakePool | None = None
+        self._last = EnvironmentStatistics()
         self._exited = False
 
     # --- What a call does
@@ -84,22 +85,37 @@ class FakeEnvironment(Environment):
 
     # --- Workers
 
-    def launch(self, additional_activate_commands: Any = (), *, max_workers: int = 1, worker_env: Any = None) -> None:
+    def launch(
+        self,
+        additional_activate_commands: Any = (),
+        *,
+        max_workers: int = 1,
+        worker_env: Any = None,
+        preload: Any = (),
+        worker_timeout: float | None = None,
+        max_tasks_per_worker: int | None = None,
+    ) -> None:
         """Let the workers be ready, at once. Does nothing when they are.
 
         Args:
             additional_activate_commands: Not used: there is nothing to activate.
             max_workers: How many; each runs one call at a time.
             worker_env: Not used: there are no processes.
+            preload: Not used: there is nothing to import.
+            worker_timeout: Not used: they are ready at once.
+            max_tasks_per_worker: After so many calls another worker takes a worker's place; None: never.
         Raises:
-            ValueError: `max_workers` is not at least 1.
+            ValueError: `max_workers` or `max_tasks_per_worker` is not at least 1.
         """
-        if max_workers < 1:
-            raise ValueError(f"max_workers is {max_workers}; at least 1 is needed")
+        checked_count("max_workers", max_workers)
+        if max_tasks_per_worker is not None:
+            checked_count("max_tasks_per_worker", max_tasks_per_worker)
         if self.launched():
             return
         self._exited = False
-        self._pool = FakePool(self.name, self._functions, self._delivery, self._streams, self.calls)
+        self._pool = FakePool(
+            self.name, self._functions, self._delivery, self._streams, self.calls, max_tasks_per_worker
+        )
         self._pool.launch(max_workers)
 
     def launched(self) -> bool:
@@ -114,12 +130,34 @@ class FakeEnvironment(Environment):
         self._exited = True
         self._cancel_unstarted()
         pool.close()
+        self._last = pool.statistics()
         self._streams.end()
 
     @property
     def worker_count(self) -> int:
         """How many workers there are now."""
         return len(self._pool.workers) if self._pool is not None else 0
+
+    def resize(self, max_workers: int) -> None:
+        """Have so many workers from now on, at once; those too many end after their call.
+
+        Raises:
+            ValueError: `max_workers` is not at least 1.
+            NotLaunchedError: it is not launched.
+        """
+        self._launched_pool().resize(checked_count("max_workers", max_workers))
+
+    def recycle(self) -> None:
+        """Replace each worker by a new one; the busy ones after their call.
+
+        Raises:
+            NotLaunchedError: it is not launched.
+        """
+        self._launched_pool().recycle()
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How many workers and calls there are now, and how those ended that have ended since the last launch."""
+        return self._last if self._pool is None else self._pool.statistics()
 
     def worker(self, index: int = 0) -> FakeWorker:
         """The worker at this place in the pool, from 0.
@@ -135,6 +173,9 @@ class FakeEnvironment(Environment):
     # --- Environment
 
     def _runner(self) -> Runner:
+        return self._launched_pool()
+
+    def _launched_pool(self) -> FakePool:
         if self._pool is None:
             raise NotLaunchedError(self.name, self._exited)
         return self._pool
@@ -163,6 +204,4 @@ class FakeEnvironment(Environment):
     def __repr__(self) -> str:
         if self._pool is None:
             return f"<FakeEnvironment {self.name}: not launched>"
-        workers = self._pool.workers.values()
-        busy = sum(worker.call is not None for worker in workers)
-        return f"<FakeEnvironment {self.name}: {len(workers)} workers ({busy} busy), {self._pool.queued} queued>"
+        return f"<FakeEnvironment {self.name}: {self._pool.statistics()}>"

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from wetlands_rx._pool.dispatch import Decision, Dispatch, Send
+from wetlands_rx._pool.dispatch import Decision, Dispatch, Retire, Send
 from wetlands_rx._pool.restarts import Restarts
+from wetlands_rx._pool.tally import EnvironmentStatistics, Tally
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._task.call import Call, WorkerInfo
 from wetlands_rx._task.lifecycle import EnvironmentExited, PoolBroken, WorkerLost
@@ -46,6 +47,7 @@ class FakePool:
         delivery: Whose time it is.
         streams: Where what happens is shown.
         calls: Takes what is given to it.
+        most_tasks: After so many calls another worker takes a worker's place; None: never.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class FakePool:
         delivery: VirtualDelivery,
         streams: Streams,
         calls: list[FakeCall],
+        most_tasks: int | None = None,
     ) -> None:
+        self._most_tasks = most_tasks
         self._environment = environment
         self._functions = functions
         self._delivery = delivery
@@ -64,29 +68,47 @@ class FakePool:
         streams.open(delivery)
         self._dispatch: Dispatch[Call] = Dispatch()
         self._restarts = Restarts()
+        self._tally = Tally()
+        self._size = 0
         self._closed = False
         self._broken: WorkerPoolBroken | None = None
         self.workers: dict[int, FakeWorker] = {}
 
     def launch(self, count: int) -> None:
         """Let so many workers be ready."""
-        for index in range(count):
-            self._spawn(index)
+        self.resize(count)
+
+    def resize(self, count: int) -> None:
+        """Have so many workers from now on; those too many end after their call."""
+        before, self._size = self._size, count
+        for index in range(before, count):
+            if index not in self.workers:  # else an old one is still at its call, and its successor will come
+                self._spawn(index)
+        self._retire([index for index in self.workers if index >= count])
+
+    def recycle(self) -> None:
+        """Replace each worker; the busy ones after their call."""
+        self._retire(list(self.workers))
+
+    def _retire(self, indexes: list[int]) -> None:
+        for index in indexes:
+            self._carry_out(self._dispatch.retired(index))
+        self._delivery.touch()
+
+    def statistics(self) -> EnvironmentStatistics:
+        """How many workers and calls there are now, and how those ended that have ended."""
+        return self._tally.snapshot(len(self.workers), self._dispatch.idle, self._dispatch.queued)
 
     @property
     def serving(self) -> bool:
         """True while calls are taken."""
         return not self._closed and self._broken is None
 
-    @property
-    def queued(self) -> int:
-        """How many calls wait."""
-        return self._dispatch.queued
-
     def close(self) -> None:
         """End all: tasks that have not ended are canceled, at once."""
         self._closed = True
         for call in self._dispatch.drained():
+            self._tally.canceled += 1
             call.post(EnvironmentExited())
         for worker in list(self.workers.values()):
             self._dismiss(worker)
@@ -118,7 +140,9 @@ class FakePool:
     def withdraw(self, call: Call) -> bool:
         """Take back a call that no worker has yet."""
         self._delivery.touch()
-        return self._dispatch.withdrawn(call)
+        withdrawn = self._dispatch.withdrawn(call)
+        self._tally.canceled += withdrawn
+        return withdrawn
 
     def ask_cancel(self, call: Call) -> None:
         """Ask the function to stop."""
@@ -133,9 +157,10 @@ class FakePool:
         """Where the workers' messages go too."""
         return self._streams.messages
 
-    def on_freed(self, worker: FakeWorker, call: Call) -> None:
+    def on_freed(self, worker: FakeWorker, call: Call, answer: object) -> None:
         """A worker has answered a call: it gets the next one."""
         self._restarts.served()
+        self._tally.answered([answer])
         decisions = self._dispatch.freed(worker.index, [call])
         self._carry_out(decisions)
         if not decisions and self._broken is not None:
@@ -158,7 +183,9 @@ class FakePool:
         promised = self._dispatch.lost(worker.index)
         if held is None:  # it ended between the decision and the hand-over
             self._carry_out(self._dispatch.returned(promised))
-        serving = self.serving
+        self._tally.lost += 1
+        self._tally.failed += held is not None
+        serving = self.serving and worker.index < self._size
         delay = self._restarts.lost(was_ready=True, had_call=held is not None) if serving else 0.0
         if delay is None:
             self._broken = WorkerPoolBroken(self._environment, str(self._start_error(worker)))
@@ -187,7 +214,7 @@ class FakePool:
         self._tell(WorkerEventType.STARTED, worker)
         worker.send(Hello(codec.PROTOCOL_VERSION, sys.version_info[:3], info.pid, pickle.HIGHEST_PROTOCOL))
         self._restarts.started()
-        decisions = self._dispatch.joined(index)
+        decisions = self._dispatch.joined(index, self._most_tasks)
         self._tell(WorkerEventType.READY, worker)
         if worker.alive:  # else who was told it killed it
             self._carry_out(decisions)
@@ -198,11 +225,16 @@ class FakePool:
             if isinstance(decision, Send):
                 for call in decision.calls:
                     self.workers[decision.worker].run(call)
+            elif isinstance(decision, Retire):
+                self._dismiss(self.workers[decision.worker])
+                if decision.worker < self._size:
+                    self._spawn(decision.worker)
 
     def _refuse_the_rest(self) -> None:
         """The pool is broken: nobody comes for those that wait, and who is idle goes."""
         assert self._broken is not None
         for call in self._dispatch.drained():
+            self._tally.failed += 1
             call.post(PoolBroken(self._broken))
         for worker in list(self.workers.values()):
             if worker.call is None:
@@ -215,6 +247,7 @@ class FakePool:
         held = worker.close()
         self._tell(WorkerEventType.EXITED, worker)
         if held is not None:
+            self._tally.canceled += 1
             held.post(EnvironmentExited())
 
     def _tell(self, kind: WorkerEventType, worker: FakeWorker, reason: str | None = None) -> None:

@@ -33,7 +33,7 @@ class FakeWorkerOwner(Protocol):
         """Where its messages go too."""
         ...
 
-    def on_freed(self, worker: FakeWorker, call: Call) -> None:
+    def on_freed(self, worker: FakeWorker, call: Call, answer: object) -> None:
         """It has answered a call."""
         ...
 
@@ -165,7 +165,7 @@ class FakeWorker:
         if isinstance(message, Finished | FinishedUnopened | Raised | CancelAcknowledged):
             self._let_go()
             self.answered += 1
-            self._owner.on_freed(self, call)  # the next call is on its way before anybody hears of this one
+            self._owner.on_freed(self, call, message)  # the next call is on its way before anybody hears of this one
         call.post(message)
         self._delivery.touch()
 

@@ -83,9 +83,9 @@ def encode_exit() -> bytes:
     return encode_frame(EXIT, 0, 0)
 
 
-def encode_configure(environment: str, index: int, id_base: int) -> bytes:
+def encode_configure(environment: str, index: int, id_base: int, preload: Sequence[str] = ()) -> bytes:
     """Build a worker's first frame."""
-    return encode_frame(CONFIGURE, 0, 0, _dumps((environment, index, id_base), 5))
+    return encode_frame(CONFIGURE, 0, 0, _dumps((environment, index, id_base, tuple(preload)), 5))
 
 
 def encode_hello(python: Tuple[int, int, int], pid: int) -> bytes:
@@ -265,8 +265,8 @@ def _decode_script(frame: Frame) -> Down:
 
 
 def _decode_configure(frame: Frame) -> Down:
-    environment, index, id_base = _loads(frame.body)
-    return Configure(environment, index, id_base)
+    environment, index, id_base, preload = _loads(frame.body)
+    return Configure(environment, index, id_base, preload)
 
 
 _DOWN: Dict[int, Callable[[Frame], Down]] = {

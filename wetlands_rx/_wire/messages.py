@@ -44,11 +44,12 @@ class CancelTask(NamedTuple):
 
 
 class Configure(NamedTuple):
-    """Down, once, before anything else: what a worker must know about itself."""
+    """Down, once, before anything else: what a worker must know about itself, and import before it says hello."""
 
     environment: str
     worker: int
     id_base: int
+    preload: Tuple[str, ...] = ()
 
 
 class Exit(NamedTuple):
@@ -71,7 +72,7 @@ class Recalled(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """Up, once, before anything else: the worker is ready."""
+    """Up, once, before anything else, after `Configure`: the worker is ready."""
 
     protocol: int
     python: Tuple[int, int, int]

@@ -88,6 +88,10 @@ class WorkerOwner(Protocol):
         """It has answered calls."""
         ...
 
+    def on_outcomes(self, done: ItemsDone) -> None:
+        """It has brought outcomes of items, and goes on with others of the same call."""
+        ...
+
     def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
         """It has given calls back, in the order in which it had them: they have not begun.
 
@@ -149,11 +153,11 @@ class Worker:
             self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end, owner.delivery
         )
 
-    def start(self, id_base: int) -> None:
-        """Begin to listen to the process."""
+    def start(self, id_base: int, preload: Sequence[str] = ()) -> None:
+        """Begin to listen to the process, which imports these modules before it says hello."""
         self._process.on_exit(self.connection.finish)  # before anybody can reap it
         self.connection.start()
-        self.connection.send([codec.encode_configure(self.info.environment, self.index, id_base)])
+        self.connection.send([codec.encode_configure(self.info.environment, self.index, id_base, preload)])
 
     def discard(self) -> None:
         """End the process of a worker that could not be started; nobody is told."""
@@ -327,6 +331,8 @@ class Worker:
         if done.last:
             del self._held[done.task]
             heard.answers.append((call, done))
+        else:
+            self._owner.on_outcomes(done)
 
     def _given_back(self, recalled: Recalled) -> None:
         calls = [call for number in recalled.calls if (call := self._held.pop(number, None)) is not None]

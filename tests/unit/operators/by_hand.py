@@ -11,7 +11,7 @@ from reactivex.testing.mockobserver import MockObserver
 
 from wetlands_rx._streams.delivery import Delivery
 from wetlands_rx._task.call import Runner
-from wetlands_rx.environment import Environment
+from wetlands_rx.environment import Environment, EnvironmentStatistics
 from wetlands_rx.exceptions import NotLaunchedError
 from wetlands_rx.task import Task
 from wetlands_rx.testing import FakeRunner, ManualDelivery
@@ -89,6 +89,13 @@ class ByHand(Environment):
 
     def launched(self) -> bool:
         return not self.gone
+
+    def resize(self, max_workers: int) -> None: ...
+
+    def recycle(self) -> None: ...
+
+    def statistics(self) -> EnvironmentStatistics:
+        return EnvironmentStatistics()
 
     def exit(self) -> None:
         self.gone = True

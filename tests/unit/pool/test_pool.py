@@ -141,12 +141,17 @@ def answer(process: FakeProcess, value: Any = None) -> None:
 # --- Launching
 
 
+def now(pool: Pool) -> tuple[int, int, int, int]:
+    statistics = pool.statistics()
+    return statistics.workers, statistics.idle, statistics.busy, statistics.queued
+
+
 def test_a_pool_serves_when_all_workers_are_ready(pool: Pool, processes: Processes) -> None:
     with pytest.raises(NotLaunchedError) as raised:
         task_in(pool)
     assert not raised.value.exited
     pool.launch(3, SOON)
-    assert pool.counts() == (3, 3, 0, 0)
+    assert now(pool) == (3, 3, 0, 0)
     assert [worker.index for worker in pool.workers()] == [0, 1, 2]
     assert sorted(index for index, _ in processes.started) == [0, 1, 2]
 
@@ -211,7 +216,7 @@ def test_calls_go_to_idle_workers_and_wait_in_order_for_busy_ones(pool: Pool, pr
     pool.launch(2, SOON)
     tasks = [task_in(pool) for _ in range(5)]
     assert [task.status for task in tasks] == [RUNNING, RUNNING, PENDING, PENDING, PENDING]
-    assert pool.counts() == (2, 0, 2, 3)
+    assert now(pool) == (2, 0, 2, 3)
     assert tasks[0].worker is not None
     busy, free = processes[tasks[0].worker.index], processes[1 - tasks[0].worker.index]
     first = hear(busy).task
@@ -222,7 +227,7 @@ def test_calls_go_to_idle_workers_and_wait_in_order_for_busy_ones(pool: Pool, pr
     assert heard == sorted(heard)
     busy.answer(first, "first")
     assert [task.wait_for(SOON).result for task in tasks] == ["first", 1, 2, 3, 4]
-    assert pool.counts() == (2, 2, 0, 0)
+    assert now(pool) == (2, 2, 0, 0)
 
 
 def test_a_task_that_waits_can_be_canceled_and_is_never_sent(pool: Pool, processes: Processes) -> None:
@@ -230,7 +235,7 @@ def test_a_task_that_waits_can_be_canceled_and_is_never_sent(pool: Pool, process
     tasks = [task_in(pool) for _ in range(3)]
     tasks[1].cancel()
     assert tasks[1].status is CANCELED
-    assert pool.counts().queued == 1
+    assert pool.statistics().queued == 1
     answer(processes[0], "first")
     answer(processes[0], "third")
     assert tasks[2].wait_for(SOON).result == "third"
@@ -305,7 +310,7 @@ def test_a_death_fails_the_running_task_alone_and_the_queue_goes_on(pool: Pool, 
     for value in ("second", "third"):
         answer(processes[1], value)
     assert [task.wait_for(SOON).result for task in tasks[1:]] == ["second", "third"]
-    assert pool.counts().workers == 1
+    assert pool.statistics().workers == 1
 
 
 def test_poison_calls_never_end_the_pool(pool: Pool, processes: Processes) -> None:
@@ -333,11 +338,11 @@ def test_idle_deaths_are_replaced_with_patience_and_then_the_pool_is_broken(
 ) -> None:
     pool.launch(1, SOON)
     for number, delay in enumerate((None, 0.2, 0.4, 0.8)):
-        until(lambda: pool.counts().idle == 1)
+        until(lambda: pool.statistics().idle == 1)
         processes[number].die()
         if delay is not None:
             clock.advance(delay)
-    until(lambda: pool.counts().idle == 1)
+    until(lambda: pool.statistics().idle == 1)
     processes[4].die()
     until(lambda: pool.broken)
     with pytest.raises(WorkerPoolBroken, match="exit code 3"):
@@ -434,7 +439,7 @@ def test_a_worker_for_which_there_is_no_thread_leaves_no_process(
     processes[0].die()
     until(lambda: len(processes.started) == 2 and clock.due)
     assert processes[1].exited.is_set()
-    assert pool.counts().workers == 0
+    assert pool.statistics().workers == 0
     processes.behaviour = FakeProcess.hello
     clock.advance(0.2)
     answer(processes[2], "late")
@@ -498,7 +503,7 @@ def test_a_replacement_that_answered_in_time_is_not_given_up(pool: Pool, process
     processes[0].die()
     with pytest.raises(WorkerDiedError):
         hear_task.wait_for(SOON)
-    until(lambda: pool.counts().idle == 1)
+    until(lambda: pool.statistics().idle == 1)
     clock.advance(SOON)
     assert not processes[1].killed.is_set()
 
@@ -564,7 +569,7 @@ def test_a_call_that_could_not_be_sent_and_was_canceled_meanwhile_never_runs(poo
 
     def end_the_worker_and_cancel() -> None:
         processes[0].die()
-        until(lambda: pool.counts().idle == 1 and len(processes.started) == 2)
+        until(lambda: pool.statistics().idle == 1 and len(processes.started) == 2)
         canceling.cancel()
 
     canceling._runner = Meddling(pool, end_the_worker_and_cancel)  # pyright: ignore[reportPrivateUsage]
@@ -634,7 +639,7 @@ def test_closing_kills_what_does_not_end_in_time(pool: Pool, processes: Processe
     pool.close(0.01)
     assert task.status is CANCELED
     assert all(process.killed.is_set() for _, process in processes.started)
-    assert pool.counts().workers == 0
+    assert pool.statistics().workers == 0
 
 
 def test_closing_does_not_wait_for_a_call_that_nobody_reads(pool: Pool, processes: Processes) -> None:

@@ -14,7 +14,7 @@ from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import join
-from wetlands_rx._wire.messages import Configure, Exit, Finished, Logged, Updated
+from wetlands_rx._wire.messages import Configure, Exit, Finished, ItemsDone, Logged, Updated
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Terminal, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
@@ -47,6 +47,9 @@ class Owner:
 
     def on_freed(self, worker: Worker, answers: list[tuple[Work, Terminal]]) -> None:
         self.tell("freed" if len(answers) == 1 else ("freed", [call.number for call, _ in answers]))
+
+    def on_outcomes(self, done: ItemsDone) -> None:
+        self.tell(done)
 
     def on_recalled(self, worker: Worker, calls: list[Work], rest: Work | None) -> None:
         assert rest is None
