@@ -31,8 +31,9 @@ class Call:
     def cost(self) -> float:
         return LONG if self.seconds == LONG else max(self.seconds * self.size, AHEAD_S * self.bytes / MOST_BYTES)
 
-    def cut(self, most: int) -> Call:
-        return self if most >= self.size else Call(self.take(most), self.seconds, self.bytes)
+    def cut(self, good: int, most: int) -> Call:
+        count = min(good, most)
+        return self if count >= self.size else Call(self.take(count), self.seconds, self.bytes)
 
     def take(self, count: int) -> list[int]:
         taken, self.items = self.items[:count], self.items[count:]

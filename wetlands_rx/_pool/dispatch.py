@@ -43,8 +43,8 @@ class Waits(Protocol):
         """How large it is, or the next piece of it."""
         ...
 
-    def cut(self, most: int) -> Self:
-        """Take off a piece for a worker, which keeps it busy `most` times; or all of it."""
+    def cut(self, good: int, most: int) -> Self:
+        """Take off a piece for a worker, or all: of about a `good` size, and never more than `most`."""
         ...
 
 
@@ -273,15 +273,19 @@ class Dispatch(Generic[_C]):
             once = self._expected(call)
             if worker.held and worker.seconds + self._seconds(call, once, 1) > AHEAD_S:
                 break
-            piece = self._cut(call, share, once)
+            piece = self._cut(call, share, once, worker.left)
             share -= piece.size
             self._hold(worker, piece, self._seconds(piece, once, piece.size))
             taken.append(piece)
         return taken
 
-    def _cut(self, call: _C, share: int, once: float) -> _C:
+    def _cut(self, call: _C, share: int, once: float, left: int | None) -> _C:
         """Take the first call of the queue, or a piece of it that takes half as long as what a worker may have."""
-        piece = call if call.size == 1 else call.cut(min(share, max(1, int(AHEAD_S / 2 / once))))
+        piece = (
+            call
+            if call.size == 1
+            else call.cut(min(share, max(1, int(AHEAD_S / 2 / once))), call.size if left is None else left)
+        )
         if piece is call:
             del self._queue[call]
             call.waiting = False

@@ -219,10 +219,7 @@ class Pool:
     def _grown_within(self, indexes: range, timeout: float) -> None:
         for index in indexes:
             if self._claims(index):  # else an old one is still at its call, and its successor will come
-                try:
-                    self._spawn(index)
-                finally:
-                    self._starting.discard(index)
+                self._spawn(index)
         with self._lock:
             if not self._news.wait_for(lambda: self._settled(indexes), timeout):
                 late = next(index for index in indexes if not self._is_up(index))
@@ -616,10 +613,14 @@ class Pool:
 
         try:
             worker = Worker(self._environment, index, lambda: self._start_process(index, on_line), self)
-        except (OSError, RuntimeError) as error:
-            raise WorkerStartError(self._name(index), str(error)) from error
+        except BaseException as error:
+            self._starting.discard(index)
+            if isinstance(error, (OSError, RuntimeError)):
+                raise WorkerStartError(self._name(index), str(error)) from error
+            raise
         with self._lock:
             closed = self._state in (_State.CLOSED, _State.BROKEN)
+            self._starting.discard(index)  # together with the next line: it may end at once, and then be replaced
             if not closed:
                 self._workers[index] = worker
         try:
@@ -647,8 +648,6 @@ class Pool:
             self._not_started(index, error)
         else:
             self._runtime.supervisor.call_later(timeout, lambda: _ready_or_gone(worker, timeout))
-        finally:
-            self._starting.discard(index)
 
     def _claims(self, index: int) -> bool:
         """True when a worker with this index is wanted, and nobody else starts one."""

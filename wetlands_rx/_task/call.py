@@ -55,7 +55,7 @@ class Call:
         """The size of a payload that is a frame."""
         return sum(map(len, self.payload))
 
-    def cut(self, most: int) -> Self:
+    def cut(self, good: int, most: int) -> Self:
         """All of it: one execution is never cut."""
         return self
 
@@ -77,7 +77,7 @@ class Work(Protocol):
     def size(self) -> int: ...
     @property
     def bytes(self) -> int: ...
-    def cut(self, most: int) -> Self: ...
+    def cut(self, good: int, most: int) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,9 +156,9 @@ class Items:
             return sum(map(_size, self._packed[first : min(self._end, first + (chunk or 1))]))
         return self._bytes
 
-    def cut(self, most: int) -> Items:
-        """Take a piece from the front, or all. With the pool's lock held."""
-        count, size = self._piece(self._job.chunksize or most)
+    def cut(self, good: int, most: int) -> Items:
+        """Take a piece from the front, or all: of a good size, when none was wished. With the pool's lock held."""
+        count, size = self._piece(min(self._job.chunksize or good, most))
         if count == self.size:
             self._bytes = size
             return self
@@ -207,8 +207,10 @@ class Items:
     def take(self, done: ItemsDone) -> Outcomes | None:
         """Take outcomes as they come from the worker; returns those that did not come before, for the sink."""
         known = self._next - (self._start + done.first)
-        outcomes = done.outcomes[known : known + self.size] if known else done.outcomes
-        return self._taken(outcomes) if outcomes and known >= 0 else None
+        if known < 0:
+            return None
+        outcomes = done.outcomes[known : known + self.size]  # a copy, which may be joined with others
+        return self._taken(outcomes) if outcomes else None
 
     def give_back(self, left: int) -> Items | None:
         """Take off the last ones, which the worker has not begun and will not."""

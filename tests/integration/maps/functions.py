@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -81,3 +82,21 @@ def acknowledges(x: int, task: Any) -> int:
     if x == 2:
         task.cancel()
     return x
+
+
+def variable(job: str, gate: str) -> str:
+    while not os.path.exists(gate):
+        time.sleep(0.001)
+    return os.environ[job]
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def pid_for(x: int) -> int:
+    return os.getpid()
+
+
+def has_module(name: str) -> bool:
+    return name in sys.modules

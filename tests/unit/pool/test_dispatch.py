@@ -17,7 +17,7 @@ class Call:
     size: int = 1
     bytes: int = 10
 
-    def cut(self, most: int) -> Call:
+    def cut(self, good: int, most: int) -> Call:
         return self
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ def test_every_item_is_told_once_whatever_happens(data: st.DataObject, count: in
     waiting = [queue]
     while waiting:
         bulk = waiting.pop(0)
-        piece = bulk.cut(data.draw(st.integers(1, 20)))
+        piece = bulk.cut(data.draw(st.integers(1, 20)), data.draw(st.integers(20, 40)))
         if piece is not bulk:
             waiting.insert(0, bulk)
         assert values_of(piece) == list(range(values_of(piece)[0], values_of(piece)[0] + piece.size))
@@ -91,7 +91,7 @@ def test_a_piece_is_not_larger_than_a_pipe_can_hold() -> None:
     told = Told()
     _, bulk = items_of(["x" * 1000] * 100, told)
     assert bulk.bytes == PIECE_BYTES
-    piece = bulk.cut(100)
+    piece = bulk.cut(100, 100)
     assert 1 < piece.size <= 8
     assert piece.bytes <= PIECE_BYTES
     assert bulk.size == 100 - piece.size
@@ -99,7 +99,7 @@ def test_a_piece_is_not_larger_than_a_pipe_can_hold() -> None:
 
 def test_a_large_item_goes_alone() -> None:
     _, bulk = items_of([1, "x" * 100_000, 2, 3], Told())
-    pieces = [bulk.cut(10), bulk.cut(10), bulk.cut(10)]
+    pieces = [bulk.cut(10, 10), bulk.cut(10, 10), bulk.cut(10, 10)]
     assert [piece.size for piece in pieces] == [1, 1, 2]
     assert pieces[1].bytes > 100_000
     assert pieces[2] is bulk
@@ -109,7 +109,7 @@ def test_a_large_item_goes_alone() -> None:
 def test_what_ends_all_cancels_those_that_are_left(happening: Any) -> None:
     told = Told()
     job, bulk = items_of([1, 2, 3, 4], told)
-    piece = bulk.cut(2)
+    piece = bulk.cut(2, 10)
     answer(piece, 0, [10], last=False)
     piece.post(happening)
     bulk.post(happening)
@@ -120,7 +120,7 @@ def test_what_ends_all_cancels_those_that_are_left(happening: Any) -> None:
 
 def test_a_piece_of_what_was_canceled_is_canceled_too() -> None:
     _, bulk = items_of([1, 2, 3], Told())
-    piece = bulk.cut(2)
+    piece = bulk.cut(2, 10)
     piece.cancel_requested = True
     rest = piece.rest()
     assert rest is not None

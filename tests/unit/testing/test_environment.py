@@ -270,7 +270,7 @@ def test_exit_cancels_what_has_not_ended_and_closes_its_functions(env: FakeEnvir
 
 def test_how_it_looks(env: FakeEnvironment) -> None:
     env.map_tasks("work.py", "slow", [1, 2])
-    assert repr(env) == "<FakeEnvironment fake: 1 workers (1 busy), 1 queued>"
+    assert repr(env) == "<FakeEnvironment fake: 1 worker (1 busy), 1 queued>"
     env.exit()
     assert repr(env) == "<FakeEnvironment fake: not launched>"
 
