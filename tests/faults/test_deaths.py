@@ -297,7 +297,7 @@ def test_a_flood_of_output_blocks_nobody(here: ExternalEnvironment, *, line: boo
 def test_workers_that_keep_dying_idle_break_the_pool_and_a_launch_revives_it(here: ExternalEnvironment) -> None:
     here.launch()
     for _ in range(5):
-        until(lambda: "1 workers (0 busy)" in repr(here))
+        until(lambda: "1 worker (0 busy)" in repr(here))
         victim = pid_of_worker(here)
         kill(victim)
         until(lambda victim=victim: pid_of_worker(here) != victim)

@@ -32,7 +32,7 @@ def until(condition: Any) -> None:
 
 def pids(env: ExternalEnvironment) -> set[int]:
     """Of all workers."""
-    return {int(pid) for pid in re.findall(r"<tr><td>\d+</td><td>(\d+)</td>", env._repr_html_())}
+    return {int(pid) for pid in re.findall(r"<tr><td>\d+</td><td>(\d+)</td>", env._repr_html_())}  # pyright: ignore[reportPrivateUsage]
 
 
 # --- resize
@@ -75,7 +75,7 @@ def test_fewer_workers_end_when_they_are_idle_or_after_their_call(here: External
 
 def test_a_worker_that_cannot_start_leaves_the_others_as_they_were(here: ExternalEnvironment) -> None:
     here.launch(worker_env=lambda index: {"PYTHONHOME": "/nowhere"} if index else {})
-    with pytest.raises(WorkerStartError, match="worker [12] did not start"):
+    with pytest.raises(WorkerStartError, match=r"worker [12] did not start"):
         here.resize(3)
     until(lambda: here.worker_count == 1)
     assert here.execute(FILE, "double", (2,)) == 4
@@ -251,7 +251,7 @@ def test_calls_and_items_are_counted(here: ExternalEnvironment, tmp_path: Path) 
     gates = [here.submit(FILE, "gated", ((x, str(tmp_path / "never")),)) for x in range(5)]
     results = here.map(FILE, "double", range(100))
     assert here.statistics() == EnvironmentStatistics(2, 0, 2, 1, 103, 61, 11)
-    assert "2 workers (2 busy), 103 queued, 61 done, 11 failed, 1 workers lost" in repr(here)
+    assert "2 workers (2 busy), 103 queued, 61 done, 11 failed, 1 worker lost" in repr(here)
     gates[4].cancel()
     results.close()
     assert (here.statistics().queued, here.statistics().canceled) == (2, 101)

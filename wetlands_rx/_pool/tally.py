@@ -43,13 +43,18 @@ class EnvironmentStatistics:
     canceled: int = 0
 
     def __str__(self) -> str:
-        return self.described(f"{self.workers} worker{'' if self.workers == 1 else 's'}")
+        return self.described(_workers(self.workers))
 
     def described(self, workers: str) -> str:
         """In one line, which begins with `workers`."""
-        ends = [(self.done, "done"), (self.failed, "failed"), (self.canceled, "canceled"), (self.lost, "workers lost")]
+        ends = [(self.done, "done"), (self.failed, "failed"), (self.canceled, "canceled")]
         more = "".join(f", {count} {what}" for count, what in ends if count)
-        return f"{workers} ({self.busy} busy), {self.queued} queued{more}"
+        lost = f", {_workers(self.lost)} lost" if self.lost else ""
+        return f"{workers} ({self.busy} busy), {self.queued} queued{more}{lost}"
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'' if count == 1 else 's'}"
 
 
 class Tally:
