@@ -161,7 +161,7 @@ class HotSubject(Observable[_T], Generic[_T]):
             ended, error = self._ended, self._error
             if not ended:
                 listener.life = self._life
-                listener.since = self._mailbox.accepted if self._mailbox is not None else 0
+                listener.since = self._mailbox.fence() if self._mailbox is not None else 0
                 self._listeners = (*self._listeners, listener)
         if ended:
             listener.end(error)

@@ -166,6 +166,7 @@ class Mailbox(Generic[_T]):
         "_busy",
         "_called",
         "_calling",
+        "_fenced",
         "_handle",
         "_handled",
         "_head",
@@ -211,6 +212,7 @@ class Mailbox(Generic[_T]):
         self._spent = 0.0  # ... for longer than this, in seconds of its own turns
         self._turn = 0.0
         self._slow_until = 0.0
+        self._fenced = -1
         self.accepted = 0
         self.dropped = 0
         self.owner: int | None = None
@@ -247,8 +249,19 @@ class Mailbox(Generic[_T]):
                     self._slow_until = now + _SLOW_S
                 since, before = now, handled
 
+    def fence(self) -> int:
+        """Say that somebody listens from now on. Returns the number of the first item that he hears.
+
+        What comes next does not take the place of an item before it: he would not hear it.
+        """
+        with self._lock:
+            self._fenced = first = self.accepted
+        return first
+
     def _merged(self, item: _T) -> bool:
         """With the lock held: let the item stand for the last one that waits too."""
+        if self.accepted == self._fenced:
+            return False
         older = self._waiting[-1]
         merged = None if older is None or self._mergeable is None else self._mergeable.merged(older, item)
         if merged is None:

@@ -398,7 +398,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         self, on_next: Callable[[TaskEvent[T]], Any], on_end: Callable[[Exception | None], Any] | None
     ) -> Listener[TaskEvent[T]]:
         subject, mailbox = self._observe()
-        listener = Listener(on_next, on_end, self, mailbox.accepted if mailbox is not None else 0)
+        listener = Listener(on_next, on_end, self, mailbox.fence() if mailbox is not None else 0)
         if not subject.add(listener):
             subject.replay().subscribe(listener.hear, on_completed=lambda: listener.end(None))
             listener.active = False

@@ -218,6 +218,22 @@ def test_of_too_many_items_the_newest_that_may_replaces_the_last(
     assert heard == [1, 2, 5, 100, 7]
 
 
+def test_an_item_that_replaces_one_from_before_a_subscription_is_heard_all_the_same(
+    delivery: ManualDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox, "MOST_WAITING", 3)
+    hot = HotSubject[int]("it", may_drop=lambda _: True)
+    hot.open(delivery)
+    early = hear(hot)
+    for item in (1, 2, 3):
+        hot.emit(item)
+    late = hear(hot)
+    hot.emit(4)
+    hot.emit(5)
+    delivery.run()
+    assert (early, late) == ([1, 2, 3, 5], [5])
+
+
 def test_a_raising_subscriber_is_named_and_not_what_rx_wraps_it_in(
     hot: HotSubject[int], delivery: ManualDelivery, caplog: pytest.LogCaptureFixture
 ) -> None:
