@@ -24,6 +24,7 @@ from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, Wor
 from wetlands_rx._task.task import start_new
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.items import Item, pack_item
+from wetlands_rx._worker.copies import copied
 from wetlands_rx.exceptions import SerializationError
 from wetlands_rx.task import Task, TaskEvent, TaskList
 
@@ -124,7 +125,7 @@ class Environment(ABC):
     ) -> object:
         """What the runner needs to run a function of a file: a frame for a worker process."""
         try:
-            return codec.encode_call(number, path, name, args, kwargs)
+            return codec.encode_call(number, path, name, args, kwargs, copied)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # pickling runs the user's code
@@ -569,7 +570,7 @@ def packed_item(target: str, item: object) -> Item:
         SerializationError: it cannot be pickled.
     """
     try:
-        return pack_item(item)
+        return pack_item(item, copied)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pickling runs the user's code

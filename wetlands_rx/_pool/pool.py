@@ -5,6 +5,7 @@ Locks: one, around the decisions. It is never held while anything is sent, poste
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -15,7 +16,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from wetlands_rx._pool.dispatch import Dispatch, Recall, Retire, Send
+from wetlands_rx._pool.dispatch import MOST_BYTES, Dispatch, Recall, Retire, Send
 from wetlands_rx._pool.pace import Pace
 from wetlands_rx._pool.restarts import Restarts
 from wetlands_rx._pool.tally import EnvironmentStatistics, Tally
@@ -29,6 +30,7 @@ from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, ItemsDone, Logged
+from wetlands_rx._worker.connection import ReaderThread
 from wetlands_rx._worker.output_lines import PrintedLine
 from wetlands_rx._worker.process import OnLine, WorkerProcess
 from wetlands_rx._worker.runtime import Runtime
@@ -46,6 +48,7 @@ from wetlands_rx.logger import LogContext, log, logger
 _EXIT_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
 _REPLACEMENT_TIMEOUT_S = 20.0
+_SENDER = "wetlands-sender"
 """How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
@@ -505,6 +508,15 @@ class Pool:
         self._runtime.supervisor.call_later(_EXIT_GRACE_S, worker.kill)
 
     def _hand_over(self, worker: Worker, calls: list[Work]) -> None:
+        if isinstance(threading.current_thread(), ReaderThread) and sum([call.bytes for call in calls]) > MOST_BYTES:
+            # More than the pipe takes at once: a reader that waits for a worker would leave its own one unread.
+            sender = threading.Thread(target=self._hand_over_now, args=(worker, calls), name=_SENDER, daemon=True)
+            with contextlib.suppress(RuntimeError):  # there is no thread to be had
+                sender.start()
+                return
+        self._hand_over_now(worker, calls)
+
+    def _hand_over_now(self, worker: Worker, calls: list[Work]) -> None:
         refused, lost = worker.run(calls)
         refused = [*self._failed(lost, worker), *refused]
         if refused:

@@ -19,6 +19,7 @@ import struct
 from binascii import crc32
 from typing import List, NamedTuple, Optional, Sequence, Union
 
+from wetlands_rx._wire.memory import room
 from wetlands_rx.exceptions import ProtocolError
 
 MAGIC = 0x5752
@@ -150,7 +151,7 @@ class FrameDecoder:
 
     def _begin_large(self, kind: int, flags: int, number: int, length: int, body_start: int) -> None:
         try:
-            body = memoryview(bytearray(length))
+            body = room(length)
         except MemoryError:
             raise ProtocolError("there is no memory for a message of {} bytes".format(length)) from None
         here = self._end - body_start

@@ -23,7 +23,7 @@ from wetlands_rx._wire.messages import (
     Outcome,
 )
 from wetlands_rx._wire.target import encoded_target, target_of
-from wetlands_rx._wire.values import CopyBuffer, Packed, body_parts, copied, is_plain, open_body, pack
+from wetlands_rx._wire.values import CopyBuffer, Packed, body_parts, copied, is_plain, open_body, pack, pack_copy
 from wetlands_rx.exceptions import ProtocolError
 
 ITEMS, ITEMS_DONE = 7, 24
@@ -78,10 +78,9 @@ def pack_item(value: Any, copy: CopyBuffer = copied) -> Item:
     """
     if type(value) in _SCALARS:
         return _dumps(value, 5)
-    pickled, buffers = pack(value)
-    if not buffers:
-        return pickled
-    flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
+    flags, parts, size = pack_copy(value, copy)
+    if not flags:
+        return bytes(parts[0])
     return PackedItem(flags, tuple(parts), size)
 
 

@@ -10,13 +10,16 @@ import sys
 from typing import Any, Callable, List, Sequence, Tuple, cast
 
 from wetlands_rx._wire.frames import BUFFERS, Buffer
+from wetlands_rx._wire.memory import LARGE_BYTES
 from wetlands_rx.exceptions import ProtocolError
 
 _COUNT = struct.Struct("<I")
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
+_SMALL = frozenset((type(None), bool, int, float, complex, str))
+_DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
-"""How many elements of a container are looked at; a longer one counts as not plain."""
+"""How many elements of a container are looked at; a longer one counts as not plain, and as not large."""
 
 
 class Packed:
@@ -75,17 +78,66 @@ def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
     return pickled, [buffer.raw() for buffer in buffers]
 
 
+def pack_copy(value: Any, copy: CopyBuffer) -> Tuple[int, List[Buffer], int]:
+    """Pickle a value so that no later change of it matters, and lay it out as `body_parts` does.
+
+    A large `bytes` is not copied at all, and the rest of a large value by `copy` only: pickling to memory would copy
+    it with the interpreter's lock held, and keep all other threads from running so long.
+
+    Raises:
+        Exception: whatever the value's own pickling raises.
+    """
+    if not _holds_large(value, _DEPTH):
+        pickled, buffers = pack(value)
+        return body_parts(pickled, [copy(buffer) for buffer in buffers])
+    taken = _Parts(copy)
+    raised: List[pickle.PickleBuffer] = []
+    pickle.Pickler(taken, 5, buffer_callback=raised.append).dump(value)
+    return _laid_out(taken.parts, [copy(buffer.raw()) for buffer in raised])
+
+
+class _Parts:
+    """What a pickler writes, in the pieces in which it does: it hands over large `bytes` and `bytearray` uncopied."""
+
+    def __init__(self, copy: CopyBuffer) -> None:
+        self.parts: List[Buffer] = []
+        self._copy = copy
+
+    def write(self, data: Buffer) -> int:
+        self.parts.append(data if isinstance(data, bytes) else self._copy(memoryview(data)))
+        return len(data)
+
+
+def _holds_large(value: Any, depth: int) -> bool:
+    """True for what is large, and for short containers that hold it."""
+    kind = cast("Any", type(value))
+    if kind in _SMALL:
+        return False
+    if kind is bytes or kind is bytearray:
+        return len(value) >= LARGE_BYTES
+    if kind is tuple or kind is list or kind is dict:
+        if depth and len(value) <= _LOOK_AT:
+            for item in value.values() if kind is dict else value:  # no generator: this is done for each call
+                if type(item) not in _SMALL and _holds_large(item, depth - 1):
+                    return True
+        return False
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind is numpy.ndarray and value.nbytes >= LARGE_BYTES
+
+
 def body_parts(pickled: bytes, buffers: Sequence[Buffer]) -> Tuple[int, List[Buffer], int]:
     """Lay a pickle and its buffers out as a body.
 
     Returns:
         The flags for the header, the parts in order, and their whole size in bytes.
     """
-    if not buffers:
-        return 0, [pickled], len(pickled)
-    sizes = [len(pickled)] + [len(buffer) for buffer in buffers]
+    return _laid_out([pickled], buffers) if buffers else (0, [pickled], len(pickled))
+
+
+def _laid_out(pickled: Sequence[Buffer], buffers: Sequence[Buffer]) -> Tuple[int, List[Buffer], int]:
+    sizes = [sum(map(len, pickled))] + [len(buffer) for buffer in buffers]
     table = _COUNT.pack(len(sizes)) + struct.pack("<{}Q".format(len(sizes)), *sizes)
-    return BUFFERS, [table, pickled, *buffers], len(table) + sum(sizes)
+    return BUFFERS, [table, *pickled, *buffers], len(table) + sum(sizes)
 
 
 def open_body(flags: int, body: Buffer) -> Packed:

@@ -21,6 +21,10 @@ _RECEIVE_BYTES = 1 << 18
 _BRIEFLY_S = 0.1
 
 
+class ReaderThread(threading.Thread):
+    """Reads the messages of one worker, and does what follows from them."""
+
+
 class WorkerConnection:
     """Sends frames to a worker, and reads its messages on a thread of its own.
 
@@ -48,7 +52,7 @@ class WorkerConnection:
             f"the messages of worker {name}", may_drop=lambda message: isinstance(message, Updated)
         )
         self._subject.open(threads)
-        self.thread = threading.Thread(target=self._read, name=f"wetlands-reader-{name}", daemon=True)
+        self.thread = ReaderThread(target=self._read, name=f"wetlands-reader-{name}", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""

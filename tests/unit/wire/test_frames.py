@@ -147,11 +147,11 @@ def test_a_length_that_cannot_be_is_an_error_before_memory_is_asked_for() -> Non
 def test_a_length_for_which_there_is_no_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from wetlands_rx._wire import frames
 
-    def none_left(size: int) -> bytearray:
+    def none_left(size: int) -> memoryview:
         raise MemoryError
 
     decoder = FrameDecoder()
-    monkeypatch.setattr(frames, "bytearray", none_left, raising=False)
+    monkeypatch.setattr(frames, "room", none_left)
     with pytest.raises(ProtocolError, match="no memory for a message of 1000000 bytes"):
         feed(decoder, encode_header(17, 0, 1, 1_000_000))
 

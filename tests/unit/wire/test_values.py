@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from wetlands_rx._wire.frames import BUFFERS, encode_frame
-from wetlands_rx._wire.values import Packed, body_parts, is_plain, open_body, pack
+from wetlands_rx._wire.memory import LARGE_BYTES
+from wetlands_rx._wire.values import Packed, body_parts, copied, is_plain, open_body, pack, pack_copy
 from wetlands_rx.exceptions import ProtocolError
 
 
@@ -179,3 +180,39 @@ def test_a_body_without_buffers_is_the_pickle() -> None:
     assert open_body(0, pickle.dumps("value")).load() == "value"
     assert Packed(pickle.dumps("value")).load() == "value"
     assert encode_frame(1, 0, 1, b"x").endswith(b"x")
+
+
+LARGE = LARGE_BYTES + 5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x" * LARGE,
+        bytearray(b"x" * LARGE),
+        (b"x" * LARGE, {"also": b"y" * LARGE}),
+        [bytearray(b"a" * LARGE), np.ones(LARGE, np.uint8), "text"],
+        {"strided": np.arange(2 * LARGE, dtype=np.uint8)[::2], "small": np.arange(3)},
+        [[[b"too deep to be seen" * LARGE]]],
+        [b"x" * LARGE] + [1] * 16,
+    ],
+)
+def test_a_large_value_comes_back_equal(value: Any) -> None:
+    flags, parts, size = pack_copy(value, copied)
+    assert sum(map(len, parts)) == size
+    np.testing.assert_equal(open_body(flags, bytearray().join(parts)).load(), value)
+
+
+def test_a_change_after_packing_does_not_show() -> None:
+    array, text = np.zeros(LARGE, np.uint8), bytearray(LARGE)
+    flags, parts, _ = pack_copy((array, text), copied)
+    array[:], text[:2] = 1, b"!!"
+    there, letters = open_body(flags, bytearray().join(parts)).load()
+    assert not there.any()
+    assert not any(letters)
+
+
+def test_large_bytes_are_neither_copied_nor_joined() -> None:
+    value = b"x" * LARGE
+    _, parts, _ = pack_copy((value,), copied)
+    assert any(part is value for part in parts)
