@@ -105,11 +105,12 @@ class Environment(ABC):
         """What `submit` is to run; raises when there is no such file, or the function has no name."""
         known = self._callees
         key = (module_path, function)
-        if type(module_path) is str and (found := known.get(key)) is not None and time.monotonic() < found[1]:
+        is_path = isinstance(module_path, (str, Path))
+        if is_path and (found := known.get(key)) is not None and time.monotonic() < found[1]:
             return found[0]
         path, name = self._located(module_path, function)
         callee = Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
-        if path == module_path:  # it is absolute
+        if is_path and path == str(module_path):  # it is absolute
             if len(known) >= _MOST_CALLEES:
                 known.clear()
             known[key] = (callee, time.monotonic() + _BELIEVED_S)

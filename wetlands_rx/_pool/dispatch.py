@@ -10,7 +10,7 @@ owner's lock is held.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -110,7 +110,7 @@ class Dispatch(Generic[_C]):
     def __init__(self, expected: Expects[_C] = one_at_a_time) -> None:
         self._expected = expected
         self._queue: OrderedDict[_C, None] = OrderedDict()
-        self._idle: deque[int] = deque()
+        self._idle: list[int] = []  # the last one goes first: its caches are warm, and its core is awake
         self._workers: dict[int, _Worker[_C]] = {}
         self._queued = 0
         self._answers = 0
@@ -135,7 +135,7 @@ class Dispatch(Generic[_C]):
         if not self._idle:
             self._enqueue(call)
             return None
-        index = self._idle.popleft()
+        index = self._idle.pop()
         self._hold(self._workers[index], call, self._seconds(call, self._expected(call)))
         return Send(index, [call])
 
@@ -239,7 +239,7 @@ class Dispatch(Generic[_C]):
         """Give the idle something to do."""
         decisions: list[Decision[_C]] = []
         while self._queue and self._idle:
-            index = self._idle.popleft()
+            index = self._idle.pop()
             decisions.append(Send(index, self._filled(self._workers[index])))
         return decisions
 
