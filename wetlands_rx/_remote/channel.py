@@ -7,12 +7,13 @@ behind one that runs, another thread looks every few milliseconds whether they a
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Deque, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple, Union
 
 from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.outbox import Outbox
@@ -33,7 +34,10 @@ LOOK_PERIOD_S = 0.002
 _LOOKS = 25
 """After so many looks without a call that waits, nobody looks any more."""
 KEPT_S = 0.0002
+AWAKE_S = 0.0001
+"""So long the next call is looked for before the worker sleeps, if the one before came so soon: never while idle."""
 """An answer waits no longer than this for the next one; it waits only while other calls wait here."""
+_let_others_run: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 _LARGE_BYTES = 16384
 _SHORT_BYTES = 4096
 _MOST_PARTS = 512  # the kernel takes at most 1024 parts in one call
@@ -102,6 +106,7 @@ class Channel:
         self._current = 0
         self._run: Optional[ItemsRun] = None
         self.received = 0
+        self._was_soon = False
         self._open = True
         self._looking = False
         self._sending = threading.Lock()
@@ -121,6 +126,7 @@ class Channel:
         with self._reading:
             if not self._pending:
                 self.flush()
+                self._await()
                 while not self._pending:
                     if not self._open or not self._receive():
                         return None
@@ -134,6 +140,23 @@ class Channel:
                 if not self._looking and (self._pending or _is_large(message)):
                     self._look_out()
             return message
+
+    def _await(self) -> None:
+        """Wait until something has come; awake for a moment, when the last time it came within one.
+
+        To be woken on a processor that has gone to sleep takes longer than all the rest of a short call.
+        """
+        poll, before = self._poll.poll, time.monotonic()
+        if self._was_soon:
+            until = before + AWAKE_S
+            while not poll(0):
+                if time.monotonic() > until:
+                    self._was_soon = False
+                    break
+                _let_others_run()
+        else:
+            poll()
+            self._was_soon = time.monotonic() - before < AWAKE_S
 
     def is_withdrawn(self, task: int) -> bool:
         """True when the caller canceled this task while it waited here for others to end."""
