@@ -14,14 +14,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-MOST_HELD = 64
+MOST_HELD = 256
 """A worker never has more calls than this."""
 AHEAD_S = 0.002
 """A worker has no more calls than take it about so long."""
 MOST_BYTES = 65536
 """Nor larger ones than this together: a busy worker does not read, and its pipe must not fill."""
-SILENT = 4 * MOST_HELD
-"""So many answers of the others, and a worker that has not answered meanwhile is held up by a long call."""
+SILENT_S = 0.02
+"""A worker that has not answered while each of the others answered calls of so long is held up by a long call."""
+LEAST_S = 2e-5
+"""So long a call counts at least for that: what it costs beside the time of its function."""
 
 
 class Waits(Protocol):
@@ -91,11 +93,11 @@ def one_at_a_time(call: object) -> float:
 class _Worker(Generic[_C]):
     __slots__ = ("asked", "heard", "held", "left", "retiring", "seconds")
 
-    def __init__(self, most: int | None, heard: int) -> None:
+    def __init__(self, most: int | None, heard: float) -> None:
         self.held: dict[_C, float] = {}  # in the order in which it runs them, and how long each takes
         self.seconds = 0.0  # for which that keeps it busy
         self.left = most  # calls it may still get; None: any number
-        self.heard = heard  # how many answers there had been, of all, when it answered last
+        self.heard = heard  # the time of all that had been answered, by anybody, when it answered last
         self.asked = False  # it was asked for what it has not begun
         self.retiring = False
 
@@ -113,7 +115,7 @@ class Dispatch(Generic[_C]):
         self._idle: list[int] = []  # the last one goes first: its caches are warm, and its core is awake
         self._workers: dict[int, _Worker[_C]] = {}
         self._queued = 0
-        self._answers = 0
+        self._answered = 0.0  # seconds
 
     @property
     def queued(self) -> int:
@@ -153,7 +155,7 @@ class Dispatch(Generic[_C]):
 
     def joined(self, worker: int, most: int | None = None) -> list[Decision[_C]]:
         """A worker is ready for its first call; it gets `most` in its life."""
-        self._workers[worker] = _Worker(most, self._answers)
+        self._workers[worker] = _Worker(most, self._answered)
         return self._next(worker)
 
     def freed(self, worker: int, calls: Iterable[_C]) -> list[Decision[_C]]:
@@ -161,11 +163,11 @@ class Dispatch(Generic[_C]):
         state = self._workers.get(worker)
         if state is None:
             return []  # it was lost meanwhile
-        held, before = state.held, len(state.held)
+        held, answered = state.held, self._answered
         for call in calls:
-            held.pop(call, None)
-        self._answers += before - len(held)
-        state.heard = self._answers
+            seconds = held.pop(call, 0.0)
+            answered += seconds if LEAST_S < seconds < _UNKNOWN else LEAST_S
+        self._answered = state.heard = answered
         state.seconds = sum(held.values())
         return self._next(worker)
 
@@ -299,7 +301,7 @@ class Dispatch(Generic[_C]):
 
     def _hold(self, worker: _Worker[_C], call: _C, seconds: float) -> None:
         if not worker.held:
-            worker.heard = self._answers
+            worker.heard = self._answered
         worker.held[call] = seconds
         worker.seconds += seconds
         if worker.left is not None:
@@ -308,10 +310,11 @@ class Dispatch(Generic[_C]):
     def _recalls(self) -> list[Recall]:
         """Ask back what would wait in vain: of all who have a second call when somebody is idle, else of the silent."""
         anybody = bool(self._idle) and not self._queue
+        long_ago = self._answered - SILENT_S * (len(self._workers) - 1)
         return [
             Recall(index)
             for index, worker in self._workers.items()
-            if (anybody or self._answers - worker.heard > SILENT) and self._asks(worker)
+            if (anybody or worker.heard < long_ago) and self._asks(worker)
         ]
 
     @staticmethod
