@@ -273,11 +273,14 @@ class Dispatch(Generic[_C]):
         while queue and share > 0 and len(worker.held) < MOST_HELD:
             call = next(iter(queue))
             once = self._expected(call)
-            if worker.held and worker.seconds + self._seconds(call, once, 1) > AHEAD_S:
+            seconds = self._seconds(call, once)
+            if worker.held and worker.seconds + seconds > AHEAD_S:
                 break
             piece = self._cut(call, share, once, worker.left)
             share -= piece.size
-            self._hold(worker, piece, self._seconds(piece, once, piece.size))
+            self._hold(
+                worker, piece, self._seconds(piece, once, piece.size) if call.size > 1 or piece is not call else seconds
+            )
             taken.append(piece)
         return taken
 

@@ -508,7 +508,7 @@ class Pool:
         self._runtime.supervisor.call_later(_EXIT_GRACE_S, worker.kill)
 
     def _hand_over(self, worker: Worker, calls: list[Work]) -> None:
-        if isinstance(threading.current_thread(), ReaderThread) and sum([call.bytes for call in calls]) > MOST_BYTES:
+        if len(calls) == 1 and calls[0].bytes > MOST_BYTES and isinstance(threading.current_thread(), ReaderThread):
             # More than the pipe takes at once: a reader that waits for a worker would leave its own one unread.
             sender = threading.Thread(target=self._hand_over_now, args=(worker, calls), name=_SENDER, daemon=True)
             with contextlib.suppress(RuntimeError):  # there is no thread to be had

@@ -96,7 +96,7 @@ class ModuleLoader:
     def wants_handle(self, function: Callable[..., Any], given: int) -> bool:
         """True when the function's signature names a parameter `task` that is left open by `given` arguments."""
         try:
-            place = self._places[function]
+            return _is_open(self._places[function], given)
         except (KeyError, TypeError):
             place = _place_of_task(function)
         with contextlib.suppress(TypeError):  # not hashable: looked at again next time

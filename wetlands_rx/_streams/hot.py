@@ -66,7 +66,10 @@ class HotSubject(Observable[_T], Generic[_T]):
     @property
     def observed(self) -> bool:
         """True while somebody listens: ask before building an item nobody may want."""
-        return bool(self._listeners) or (self._parent is not None and self._parent.observed)
+        if self._listeners:
+            return True
+        parent = self._parent
+        return parent is not None and parent.observed
 
     def open(self, threads: Threads) -> None:
         """Say who calls the observers from now on."""

@@ -30,7 +30,7 @@ from wetlands_rx._wire.messages import (
     Updated,
 )
 from wetlands_rx._wire.target import encoded_target, target_of
-from wetlands_rx._wire.values import CopyBuffer, body_parts, copied, is_plain, open_body, pack, pack_copy
+from wetlands_rx._wire.values import CopyBuffer, any_large, body_parts, copied, is_plain, open_body, pack, pack_parts
 from wetlands_rx.exceptions import ProtocolError
 
 PROTOCOL_VERSION = 3
@@ -61,9 +61,13 @@ def encode_call(
     """
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
     target = encoded_target(path, function)
-    flags, parts, size = pack_copy((args, kwargs), copy)
-    if not flags:
-        return [encode_frame(CALL, 0, task, b"".join([target, *parts]))]
+    if any_large(args) or (kwargs and any_large(kwargs.values())):
+        flags, parts, size = pack_parts((args, kwargs), copy)
+    else:
+        pickled, buffers = pack((args, kwargs))
+        if not buffers:
+            return [encode_frame(CALL, 0, task, target + pickled)]
+        flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
     return [encode_header(CALL, flags, task, len(target) + size), target, *parts]
 
 

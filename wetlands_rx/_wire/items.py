@@ -23,7 +23,17 @@ from wetlands_rx._wire.messages import (
     Outcome,
 )
 from wetlands_rx._wire.target import encoded_target, target_of
-from wetlands_rx._wire.values import CopyBuffer, Packed, body_parts, copied, is_plain, open_body, pack, pack_copy
+from wetlands_rx._wire.values import (
+    CopyBuffer,
+    Packed,
+    any_large,
+    body_parts,
+    copied,
+    is_plain,
+    open_body,
+    pack,
+    pack_parts,
+)
 from wetlands_rx.exceptions import ProtocolError
 
 ITEMS, ITEMS_DONE = 7, 24
@@ -78,9 +88,13 @@ def pack_item(value: Any, copy: CopyBuffer = copied) -> Item:
     """
     if type(value) in _SCALARS:
         return _dumps(value, 5)
-    flags, parts, size = pack_copy(value, copy)
-    if not flags:
-        return bytes(parts[0])
+    if any_large((value,)):
+        flags, parts, size = pack_parts(value, copy)
+    else:
+        pickled, buffers = pack(value)
+        if not buffers:
+            return pickled
+        flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
     return PackedItem(flags, tuple(parts), size)
 
 

@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import sys
-from typing import Any, Callable, List, Sequence, Tuple, cast
+from typing import Any, Callable, Iterable, List, Sequence, Tuple, cast
 
 from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx._wire.memory import LARGE_BYTES
@@ -78,18 +78,15 @@ def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
     return pickled, [buffer.raw() for buffer in buffers]
 
 
-def pack_copy(value: Any, copy: CopyBuffer) -> Tuple[int, List[Buffer], int]:
-    """Pickle a value so that no later change of it matters, and lay it out as `body_parts` does.
+def pack_parts(value: Any, copy: CopyBuffer) -> Tuple[int, List[Buffer], int]:
+    """Pickle something large so that no later change of it matters, and lay it out as `body_parts` does.
 
-    A large `bytes` is not copied at all, and the rest of a large value by `copy` only: pickling to memory would copy
+    A large `bytes` is not copied at all, and the rest of what is large by `copy` only: pickling to memory would copy
     it with the interpreter's lock held, and keep all other threads from running so long.
 
     Raises:
         Exception: whatever the value's own pickling raises.
     """
-    if not _holds_large(value, _DEPTH):
-        pickled, buffers = pack(value)
-        return body_parts(pickled, [copy(buffer) for buffer in buffers])
     taken = _Parts(copy)
     raised: List[pickle.PickleBuffer] = []
     pickle.Pickler(taken, 5, buffer_callback=raised.append).dump(value)
@@ -108,21 +105,23 @@ class _Parts:
         return len(data)
 
 
-def _holds_large(value: Any, depth: int) -> bool:
-    """True for what is large, and for short containers that hold it."""
-    kind = cast("Any", type(value))
-    if kind in _SMALL:
-        return False
-    if kind is bytes or kind is bytearray:
-        return len(value) >= LARGE_BYTES
-    if kind is tuple or kind is list or kind is dict:
-        if depth and len(value) <= _LOOK_AT:
-            for item in value.values() if kind is dict else value:  # no generator: this is done for each call
-                if type(item) not in _SMALL and _holds_large(item, depth - 1):
-                    return True
-        return False
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and kind is numpy.ndarray and value.nbytes >= LARGE_BYTES
+def any_large(values: Iterable[Any], depth: int = _DEPTH) -> bool:
+    """True when one of them is large, or is a short container that holds something large."""
+    for value in values:  # this is done for each call
+        kind: Any = type(value)
+        if kind in _SMALL:
+            continue
+        if kind is bytes or kind is bytearray:
+            large = len(value) >= LARGE_BYTES
+        elif kind is tuple or kind is list or kind is dict:
+            inside = value.values() if kind is dict else value
+            large = depth > 0 and len(value) <= _LOOK_AT and any_large(inside, depth - 1)
+        else:
+            numpy = sys.modules.get("numpy")
+            large = numpy is not None and kind is numpy.ndarray and value.nbytes >= LARGE_BYTES
+        if large:
+            return True
+    return False
 
 
 def body_parts(pickled: bytes, buffers: Sequence[Buffer]) -> Tuple[int, List[Buffer], int]:

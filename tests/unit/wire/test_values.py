@@ -12,7 +12,7 @@ import pytest
 
 from wetlands_rx._wire.frames import BUFFERS, encode_frame
 from wetlands_rx._wire.memory import LARGE_BYTES
-from wetlands_rx._wire.values import Packed, body_parts, copied, is_plain, open_body, pack, pack_copy
+from wetlands_rx._wire.values import Packed, any_large, body_parts, copied, is_plain, open_body, pack, pack_parts
 from wetlands_rx.exceptions import ProtocolError
 
 
@@ -193,19 +193,18 @@ LARGE = LARGE_BYTES + 5
         (b"x" * LARGE, {"also": b"y" * LARGE}),
         [bytearray(b"a" * LARGE), np.ones(LARGE, np.uint8), "text"],
         {"strided": np.arange(2 * LARGE, dtype=np.uint8)[::2], "small": np.arange(3)},
-        [[[b"too deep to be seen" * LARGE]]],
-        [b"x" * LARGE] + [1] * 16,
+        [[[b"deep" * LARGE]]],
     ],
 )
 def test_a_large_value_comes_back_equal(value: Any) -> None:
-    flags, parts, size = pack_copy(value, copied)
+    flags, parts, size = pack_parts(value, copied)
     assert sum(map(len, parts)) == size
     np.testing.assert_equal(open_body(flags, bytearray().join(parts)).load(), value)
 
 
 def test_a_change_after_packing_does_not_show() -> None:
     array, text = np.zeros(LARGE, np.uint8), bytearray(LARGE)
-    flags, parts, _ = pack_copy((array, text), copied)
+    flags, parts, _ = pack_parts((array, text), copied)
     array[:], text[:2] = 1, b"!!"
     there, letters = open_body(flags, bytearray().join(parts)).load()
     assert not there.any()
@@ -214,5 +213,36 @@ def test_a_change_after_packing_does_not_show() -> None:
 
 def test_large_bytes_are_neither_copied_nor_joined() -> None:
     value = b"x" * LARGE
-    _, parts, _ = pack_copy((value,), copied)
+    _, parts, _ = pack_parts((value,), copied)
     assert any(part is value for part in parts)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x" * LARGE,
+        bytearray(LARGE),
+        np.zeros(LARGE, np.uint8),
+        np.zeros(2 * LARGE, np.uint8)[::2],
+        ("text", [1, {"image": b"x" * LARGE}]),
+    ],
+)
+def test_large(value: Any) -> None:
+    assert any_large([None, 1, value])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        b"x" * (LARGE_BYTES - 1),
+        np.zeros(LARGE // 8 - 1),
+        [[[[b"x" * LARGE]]]],
+        [b"x" * LARGE] + [1] * 16,
+        Point(1, 2),
+        object(),
+    ],
+)
+def test_not_large_or_too_deep_or_too_many_to_be_looked_at(value: Any) -> None:
+    assert not any_large([value])
