@@ -156,7 +156,10 @@ class Dispatch(Generic[_C]):
     def joined(self, worker: int, most: int | None = None) -> list[Decision[_C]]:
         """A worker is ready for its first call; it gets `most` in its life."""
         self._workers[worker] = _Worker(most, self._answered)
-        return self._next(worker)
+        decisions = self._next(worker)
+        if self._idle and self._idle[-1] == worker:
+            self._idle.insert(0, self._idle.pop())  # the first one that joined gets the first call
+        return decisions
 
     def freed(self, worker: int, calls: Iterable[_C]) -> list[Decision[_C]]:
         """A worker has answered calls."""

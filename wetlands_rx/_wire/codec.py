@@ -46,7 +46,7 @@ _dumps, _loads = pickle.dumps, pickle.loads
 
 def encode_call(
     task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords, copy: CopyBuffer = copied
-) -> List[Buffer]:
+) -> Tuple[Buffer, ...]:
     """Pickle a call, now: the caller may change its arguments as soon as this returns.
 
     Args:
@@ -59,6 +59,7 @@ def encode_call(
     Raises:
         Exception: whatever the arguments' own pickling raises.
     """
+    # A tuple, for the garbage collector leaves those of bytes alone, and many may wait.
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
     target = encoded_target(path, function)
     if any_large(args) or (kwargs and any_large(kwargs.values())):
@@ -66,9 +67,9 @@ def encode_call(
     else:
         pickled, buffers = pack((args, kwargs))
         if not buffers:
-            return [encode_frame(CALL, 0, task, target + pickled)]
+            return (encode_frame(CALL, 0, task, target + pickled),)
         flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
-    return [encode_header(CALL, flags, task, len(target) + size), target, *parts]
+    return (encode_header(CALL, flags, task, len(target) + size), target, *parts)
 
 
 def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:

@@ -108,7 +108,7 @@ class _Parts:
 def any_large(values: Iterable[Any], depth: int = _DEPTH) -> bool:
     """True when one of them is large, or is a short container that holds something large."""
     for value in values:  # this is done for each call
-        kind: Any = type(value)
+        kind = cast("Any", type(value))
         if kind in _SMALL:
             continue
         if kind is bytes or kind is bytearray:

@@ -48,7 +48,11 @@ def test_the_worker_that_became_idle_last_gets_the_call(dispatch: Dispatch[Call]
     for worker in (2, 0, 1):
         dispatch.joined(worker)
     sends = [dispatch.submitted(call) for call in (A, B, C)]
-    assert sends == [Send(1, [A]), Send(0, [B]), Send(2, [C])]
+    assert sends == [Send(2, [A]), Send(0, [B]), Send(1, [C])], "at first in the order in which they came"
+    dispatch.freed(2, [A])
+    dispatch.freed(1, [C])
+    assert dispatch.submitted(A) == Send(1, [A])
+    assert dispatch.submitted(C) == Send(2, [C])
 
 
 def test_calls_wait_in_order(dispatch: Dispatch[Call]) -> None:
@@ -207,9 +211,9 @@ def test_workers_share_what_waits(paced: Dispatch[Call]) -> None:
     given = calls(9)
     paced.joined(0)
     paced.joined(1)
-    assert [paced.submitted(call) for call in given[:2]] == [Send(1, given[:1]), Send(0, given[1:2])]
+    assert [paced.submitted(call) for call in given[:2]] == [Send(0, given[:1]), Send(1, given[1:2])]
     submit(paced, *given[2:])
-    assert paced.freed(1, given[:1]) == [Send(1, given[2:4])], "a third of the seven"
+    assert paced.freed(0, given[:1]) == [Send(0, given[2:4])], "a third of the seven"
 
 
 def test_what_a_worker_has_not_begun_is_recalled_once_when_another_is_idle(paced: Dispatch[Call]) -> None:
@@ -218,9 +222,9 @@ def test_what_a_worker_has_not_begun_is_recalled_once_when_another_is_idle(paced
     assert paced.joined(0) == [Send(0, given)]
     assert paced.joined(1) == [Recall(0)]
     assert paced.joined(2) == []
-    assert paced.recalled(0, given[1:]) == [Send(2, given[1:2]), Send(1, given[2:3])], "each its share, in order"
+    assert paced.recalled(0, given[1:]) == [Send(1, given[1:2]), Send(2, given[2:3])], "each its share, in order"
     assert paced.queued == 1
-    assert paced.freed(2, given[1:2]) == [Send(2, given[3:])]
+    assert paced.freed(1, given[1:2]) == [Send(1, given[3:])]
 
 
 def test_an_empty_answer_to_a_recall_changes_nothing(paced: Dispatch[Call]) -> None:
