@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 
@@ -13,3 +14,18 @@ def report(updates: int, task: Any = None) -> int:
     for number in range(updates):
         task.update("step", current=number, maximum=updates)
     return updates
+
+
+def nap(_: Any) -> None:
+    time.sleep(0.05)
+
+
+def size(value: Any) -> int:
+    return len(value)
+
+
+def wait_for_file(path: str) -> None:
+    import os
+
+    while not os.path.exists(path):
+        time.sleep(0.01)
