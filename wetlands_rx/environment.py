@@ -305,9 +305,9 @@ class Environment(ABC):
             ordered: Yield in the order of the items, or as they are done.
             buffersize: How many items are pulled from the iterable and not yielded yet, at most: so many now, then one
                 at each `next()`, in the thread that calls it. For endless iterables. None pulls all now.
-            chunksize: How many items travel to a worker together. "auto" begins with one, and goes on with more as far
-                as the function is far faster than a message. Whatever it is, an error, and the death of a worker,
-                stays with its item.
+            chunksize: How many items a worker is given together, at least; "auto": one. When the function is far faster
+                than a message, several chunks travel together, up to a millisecond of work. Whatever it is, results
+                come one by one, and an error, and the death of a worker, stays with its item.
             on_error: What becomes of a failed item: `"raise"` lets `next()` raise at its place, and cancels what is
                 left; `"return"` yields the exception, `"skip"` leaves the item out.
 

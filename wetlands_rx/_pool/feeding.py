@@ -11,7 +11,7 @@ from wetlands_rx._task.call import Work
 from wetlands_rx._task.items import ItemFailed, Items, Job, Sink
 from wetlands_rx._task.lifecycle import COMPLETED, CancelRequested
 from wetlands_rx._task.task import Task, cancel_soon, notify_end
-from wetlands_rx._wire.items import Item
+from wetlands_rx._wire.items import Item, are_numbers
 
 
 class Feeder(Protocol):
@@ -27,11 +27,11 @@ class Feeder(Protocol):
         """The threads to wait with."""
         ...
 
-    def packed(self, item: Any) -> Any:
-        """Make an item ready to be passed on: it may be changed afterwards.
+    def packed(self, items: list[Any]) -> list[Any]:
+        """Make items ready to be passed on: they may be changed afterwards.
 
         Raises:
-            SerializationError: it cannot be sent.
+            SerializationError: one cannot be sent.
         """
         ...
 
@@ -79,9 +79,9 @@ class TaskFeeder(Feeder):
         """The threads to wait with."""
         return self._delivery
 
-    def packed(self, item: Any) -> Task[Any]:
-        """Make the task."""
-        return self._make(item)
+    def packed(self, items: list[Any]) -> list[Task[Any]]:
+        """Make the tasks."""
+        return list(map(self._make, items))
 
     def feed(self, place: int, packed: list[Any]) -> None:
         """Start the tasks."""
@@ -164,9 +164,9 @@ class ItemFeeder(Feeder):
         """The threads to wait with."""
         return self._runner.delivery
 
-    def packed(self, item: Any) -> Item:
-        """Pickle it."""
-        return self._pack(item)
+    def packed(self, items: list[Any]) -> list[Any]:
+        """Pickle them; but not numbers, which nobody can change."""
+        return items if are_numbers(items) else list(map(self._pack, items))
 
     def feed(self, place: int, packed: list[Any]) -> None:
         """Give them to the pool."""

@@ -39,7 +39,7 @@ class MapOptions(NamedTuple):
         timeout: How long `next()` may wait for a result, in seconds; None waits as long as the function runs.
         ordered: Yield in the order of the items, or as they are done.
         buffersize: How many items are pulled and not yielded, at most; None pulls all at once.
-        chunksize: How many items are passed on together; None leaves that to whoever runs them.
+        chunksize: How many items a worker is given together, at least; None: one.
         on_error: What becomes of a failed item: `next()` raises, or returns the exception, or leaves it out.
     """
 
@@ -146,9 +146,8 @@ class _Mapping:
         self._exhausted = len(block) < count
         if not block:
             return
-        pack = self.feeder.packed
         try:
-            self._feed([pack(item) for item in block])
+            self._feed(self.feeder.packed(block))
         except SerializationError:
             if self._options.on_error == "raise":
                 raise
@@ -157,12 +156,12 @@ class _Mapping:
     def _pull_one_by_one(self, block: list[Any]) -> None:
         for item in block:
             try:
-                packed = self.feeder.packed(item)
+                packed = self.feeder.packed([item])
             except SerializationError as error:
                 self._arrivals.put(self._fed, [ItemFailed(error)], None)
                 self._fed += 1
             else:
-                self._feed([packed])
+                self._feed(packed)
 
     def _feed(self, packed: list[Any]) -> None:
         self.feeder.feed(self._fed, packed)

@@ -19,8 +19,8 @@ from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.outbox import Outbox
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import BUFFERS, Buffer, FrameDecoder, join
-from wetlands_rx._wire.items import Record, encode_outcomes
+from wetlands_rx._wire.frames import Buffer, FrameDecoder, join
+from wetlands_rx._wire.items import Record, encode_large_outcome, encode_outcomes
 from wetlands_rx._wire.messages import CallFunction, CallItems, CancelTask, Down, Recall, RunScript
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError, SerializationError
@@ -64,12 +64,14 @@ def send_all(sock: socket.socket, parts: Sequence[Buffer]) -> None:
 def _is_large(message: Down) -> bool:
     """True for a call that may have filled the buffer, so that those behind it have not been received yet."""
     if isinstance(message, CallItems):
-        return len(message.items) > 1 or any(_size(item) > _LARGE_BYTES for item in message.items)
+        return len(message.items) > 1 or _size(message.items[0]) > _LARGE_BYTES
     return isinstance(message, CallFunction) and _size(message.packed) > _LARGE_BYTES
 
 
-def _size(item: Union[memoryview, Packed]) -> int:
-    return len(item.pickle) + len(item.buffers) * _LARGE_BYTES if isinstance(item, Packed) else len(item)
+def _size(item: Union[memoryview, Packed, float]) -> int:
+    if isinstance(item, Packed):
+        return len(item.pickle) + len(item.buffers) * _LARGE_BYTES
+    return len(item) if isinstance(item, memoryview) else 0
 
 
 _CALLS = (CallFunction, CallItems, RunScript)
@@ -297,16 +299,18 @@ class Channel:
     def add_outcome(self, task: int, record: Record) -> None:
         """Take the outcome of the next item of the call that runs."""
         with self._sending:
-            if self._outbox.add_outcome(record):
+            outbox = self._outbox
+            if isinstance(record, bytes):
+                if not outbox.add_outcome(record):
+                    self._send_outcomes(task)
+                    outbox.add_outcome(record)
                 return
-            self._send_outcomes(task)
-            if not self._outbox.add_outcome(record):
-                first = self._outbox.outcomes.first
-                parts = [record.head(), *record.parts]
-                self._send(
-                    encode_outcomes(task, first, 1, self._outcome_seconds(), False, parts, record.kind & BUFFERS)
-                )
-                self._outbox.outcomes_sent(1)
+            if outbox.outcomes.number:
+                self._send_outcomes(task)
+            self._send(
+                encode_large_outcome(task, outbox.outcomes.first, self._outcome_seconds(), last=False, record=record)
+            )
+            outbox.outcomes_sent(1)
 
     def end_outcomes(self, task: int) -> None:
         """Send the outcomes that are left, as the last ones."""

@@ -16,7 +16,7 @@ class ItemsRun:
         items: In order.
     """
 
-    def __init__(self, items: Sequence[Union[memoryview, Packed]]) -> None:
+    def __init__(self, items: Sequence[Union[memoryview, Packed, int, float]]) -> None:
         self._rest: Deque[Any] = deque(items)  # each of its operations is atomic
 
     def run(self, outcome_of: Callable[[Any], Record], add: Callable[[Record], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wetlands_rx._remote.page import OUTBOX_BYTES, SharedPage
-from wetlands_rx._wire.items import RECORD_BYTES, Record
 
 
 class Outcomes(NamedTuple):
@@ -55,12 +54,12 @@ class Outbox:
         self._frames, self._end = 0, len(records)
         self._page.filled(0, self._first, self._end)
 
-    def add_outcome(self, record: Record) -> bool:
-        """Take the outcome of the next item; False when there is no room."""
-        end = self._end + RECORD_BYTES + record.size
+    def add_outcome(self, record: bytes) -> bool:
+        """Take the record of the next item's outcome; False when there is no room."""
+        end = self._end + len(record)
         if end > OUTBOX_BYTES:
             return False
-        self._page.put(self._end, record.head() + b"".join(record.parts))
+        self._page.put(self._end, record)
         self._end = end
         self._count += 1
         self._page.filled(self._frames, self._first, end)

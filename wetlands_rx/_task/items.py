@@ -15,11 +15,12 @@ from wetlands_rx._task.lifecycle import (
     WorkerLost,
 )
 from wetlands_rx._wire.frames import Buffer
-from wetlands_rx._wire.items import Item, PackedItem, encode_items
+from wetlands_rx._wire.items import Item, PackedItem, encode_items, is_number
 from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRaised, ItemsDone, Raised
 
 PIECE_BYTES = 8192
-"""Items travel together up to this size."""
+"""Chunks of items travel together up to this size."""
+_NUMBER_BYTES = 9  # at most, in a pickle of many
 
 
 class ItemFailed:
@@ -69,7 +70,7 @@ class Job:
         path: The file.
         function: The name in it.
         target: What is called, in reports.
-        chunksize: How many items travel together; None leaves that to the pool.
+        chunksize: How many items a worker is given together, at least; None: one.
         sink: Takes the outcomes.
 
     Attributes:
@@ -149,16 +150,16 @@ class Items:
     @property
     def bytes(self) -> int:
         """How large it is; while it can be cut: how large the next piece will be, at most."""
-        if self._bytes is None:
-            chunk, first = self._job.chunksize, self._next
-            if chunk is None and self._end - first > 1:
-                return max(_size(self._packed[first]), PIECE_BYTES)
-            return sum(map(_size, self._packed[first : min(self._end, first + (chunk or 1))]))
-        return self._bytes
+        if self._bytes is not None:
+            return self._bytes
+        chunk = self._job.chunksize or 1
+        size = sum(map(_size, self._packed[self._next : min(self._end, self._next + chunk)]))
+        return size if self.size <= chunk else max(size, PIECE_BYTES)
 
     def cut(self, good: int, most: int) -> Items:
-        """Take a piece from the front, or all: of a good size, when none was wished. With the pool's lock held."""
-        count, size = self._piece(min(self._job.chunksize or good, most))
+        """Take a piece from the front, or all: whole chunks of about a good size. With the pool's lock held."""
+        chunk = self._job.chunksize or 1
+        count, size = self._piece(min(max(good // chunk, 1) * chunk, most, self.size), chunk)
         if count == self.size:
             self._bytes = size
             return self
@@ -166,20 +167,25 @@ class Items:
         self._start = self._next = self._next + count
         return piece
 
-    def _piece(self, most: int) -> tuple[int, int]:
-        """How many items the next piece has, and how many bytes. One with buffers goes alone."""
-        packed, first, end = self._packed, self._next, min(self._end, self._next + most)
-        size = _size(packed[first])
+    def _piece(self, most: int, chunk: int) -> tuple[int, int]:
+        """How many items and bytes the next piece has: a chunk, or more of them. An item with buffers goes alone."""
+        packed, first = self._packed, self._next
+        one = _size(packed[first])
         if most == 1 or isinstance(packed[first], PackedItem):
-            return 1, size
-        limit = size if self._job.chunksize is None else 1 << 62
-        limit = max(limit, PIECE_BYTES)
-        for at in range(first + 1, end):
-            more = packed[at]
-            size += _size(more)
-            if size > limit or isinstance(more, PackedItem):
-                return at - first, size - _size(more)
-        return max(1, end - first), size
+            return 1, one
+        if is_number(packed[first]):
+            count = min(most, max(chunk, PIECE_BYTES // one // chunk * chunk))
+            return count, count * one
+        count = size = total = 0
+        for number, item in enumerate(packed[first : first + most], 1):
+            if isinstance(item, PackedItem):
+                return number - 1, total
+            total += _size(item)
+            if total > PIECE_BYTES and number > chunk:
+                return count, size
+            if number % chunk == 0:
+                count, size = number, total
+        return most, total
 
     def _part(self, start: int, end: int, size: int | None = None) -> Items:
         part = Items(self._job, self._packed, self._place, start, end, size)
@@ -246,4 +252,6 @@ class Items:
 def _size(item: Item | None) -> int:
     if item is None:
         return 0
-    return item.size if isinstance(item, PackedItem) else len(item)
+    if isinstance(item, PackedItem):
+        return item.size
+    return len(item) if isinstance(item, bytes) else _NUMBER_BYTES

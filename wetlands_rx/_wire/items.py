@@ -2,16 +2,18 @@
 
 Each item is pickled for itself, and so is each outcome: one that cannot be loaded harms no other.
 
-    down: the target as in a call; how many items; the size of each; the pickles. An item with out-of-band buffers
-          travels alone: its frame has the flag BUFFERS and, behind the target, a body as `_wire.values` lays it out.
-    up:   the place of the first outcome, how many, microseconds, 1 when they are the last; for each its record.
+    down: the target as in a call; how many items; the size of each; the pickles. Numbers are one pickle of them all,
+          and the frame has the flag PLAIN. An item with out-of-band buffers travels alone: its frame has the flag
+          BUFFERS and, behind the target, a body as `_wire.values` lays it out.
+    up:   the place of the first outcome, how many, microseconds, 1 when they are the last; for each its record: the
+          size, the kind, and the pickle, or a number in 8 bytes.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union, cast
 
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.messages import (
@@ -43,11 +45,17 @@ _ONE_SIZE = struct.Struct("<II")
 _OUTCOMES = struct.Struct("<IIIB")
 _RECORD = struct.Struct("<QB")
 RECORD_BYTES = _RECORD.size
-_OUTCOME = struct.Struct("<IIIBQB")  # both, for one
+_INT_RECORD, _FLOAT_RECORD = struct.Struct("<QBq"), struct.Struct("<QBd")
+_NUMBER_RECORDS = {32: _INT_RECORD, 64: _FLOAT_RECORD}
+_INT, _FLOAT = _NUMBER_RECORDS
+_NUMBER_BYTES = 8
 _RAISED, _CANCELED, _VALUE = 4, 8, 16  # beside the flags of frames
 _PLAIN_VALUE = _VALUE | PLAIN
 _SCALARS = frozenset((type(None), bool, int, float, str))
-_SMALL_BYTES = 65536
+_NUMBERS = frozenset((int, float))
+_MOST_INT = 2**63 - 1
+_SMALL_BYTES = 16384
+"""Up to here, what travels is joined into one piece."""
 _NO_ARRAY_BYTES = 64
 """The pickle of an array, or of a scalar of numpy's, is larger: only there names of modules must be looked at."""
 _dumps, _loads = pickle.dumps, pickle.loads
@@ -61,23 +69,35 @@ class PackedItem(NamedTuple):
     size: int
 
 
-Item = Union[bytes, PackedItem]
-"""A pickled item."""
+Item = Union[bytes, PackedItem, int, float]
+"""A pickled item; or a number, which is not pickled before it is sent."""
 
 
-class Record(NamedTuple):
-    """An outcome as it travels: what it is, its parts, and their size in bytes."""
+class LargeRecord(NamedTuple):
+    """An outcome that is not joined with others: what it is, its parts, and their size in bytes."""
 
     kind: int
     parts: List[Buffer]
     size: int
 
-    def head(self) -> bytes:
-        """What goes before the parts."""
-        return _RECORD.pack(self.size, self.kind)
+
+Record = Union[bytes, LargeRecord]
+"""An outcome as it travels."""
+
+CANCELED_RECORD: Record = _RECORD.pack(0, _CANCELED)
 
 
-CANCELED_RECORD = Record(_CANCELED, [], 0)
+def is_number(item: Optional[Item]) -> bool:
+    """True for one that is not pickled yet."""
+    return type(item) in _NUMBERS
+
+
+def are_numbers(values: Sequence[Any]) -> bool:
+    """True for values that can travel as numbers: all `float`, or all `int` of at most 64 bits."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return bool(min(values) >= -_MOST_INT and max(values) <= _MOST_INT)
+    return kinds == {float}
 
 
 def pack_item(value: Any, copy: CopyBuffer = copied) -> Item:
@@ -99,18 +119,25 @@ def pack_item(value: Any, copy: CopyBuffer = copied) -> Item:
 
 
 def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> List[Buffer]:
-    """Build the frame that runs a function for each of these items; one with buffers goes alone."""
+    """Build the frame that runs a function for each of these items.
+
+    Args:
+        task: The number of the call.
+        path: The file.
+        function: The name in it.
+        items: All pickled, or all numbers; one with buffers goes alone.
+    """
     target = encoded_target(path, function)
     first = items[0]
     if isinstance(first, PackedItem):
         return [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
+    if type(first) in _NUMBERS:
+        return [encode_frame(ITEMS, PLAIN, task, target + _dumps(items, 5))]
     packed: Any = items
-    if len(packed) == 1 and len(first) <= _SMALL_BYTES:
-        return [encode_frame(ITEMS, 0, task, target + _ONE_SIZE.pack(1, len(first)) + first)]
     sizes = struct.pack("<I{}I".format(len(packed)), len(packed), *map(len, packed))
-    if len(packed) == 1:
-        body = len(target) + len(sizes) + len(first)
-        return [encode_header(ITEMS, 0, task, body), target, sizes, first]
+    if len(packed) == 1 and len(packed[0]) > _SMALL_BYTES:
+        body = len(target) + len(sizes) + len(packed[0])
+        return [encode_header(ITEMS, 0, task, body), target, sizes, packed[0]]
     return [encode_frame(ITEMS, 0, task, target + sizes + b"".join(packed))]
 
 
@@ -120,10 +147,12 @@ def decode_items(frame: Frame) -> CallItems:
     path, function, position = target_of(view)
     if frame.flags & BUFFERS:
         return CallItems(frame.number, path, function, [open_body(frame.flags, view[position:])])
+    if frame.flags & PLAIN:
+        return CallItems(frame.number, path, function, _loads(view[position:]))
     (count,) = _COUNT.unpack_from(view, position)
     sizes = struct.unpack_from("<{}I".format(count), view, position + 4)
     position += 4 + 4 * count
-    items: List[Union[memoryview, Packed]] = []
+    items: List[Any] = []
     for size in sizes:
         items.append(view[position : position + size])
         position += size
@@ -132,34 +161,45 @@ def decode_items(frame: Frame) -> CallItems:
     return CallItems(frame.number, path, function, items)
 
 
-def load_item(item: Union[memoryview, Packed]) -> Any:
+def load_item(item: Union[memoryview, Packed, float]) -> Any:
     """Rebuild an item. May run the user's code and raise anything."""
+    if type(item) in _NUMBERS:
+        return item
     if isinstance(item, Packed):
         return item.load()
-    if len(item) < _NO_ARRAY_BYTES:
-        return _loads(item)
-    return Packed(item).load()
+    pickled: Any = item
+    return _loads(pickled) if len(pickled) < _NO_ARRAY_BYTES else Packed(pickled).load()
 
 
 def record_of(value: Any) -> Record:
-    """Pickle what a function returned.
+    """Lay out what a function returned.
 
     Raises:
         Exception: whatever the value's own pickling raises.
     """
-    if type(value) in _SCALARS:
-        pickled = _dumps(value, 5)
-        return Record(_PLAIN_VALUE, [pickled], len(pickled))
+    kind = cast("Any", type(value))
+    if kind is int and -_MOST_INT <= value <= _MOST_INT:
+        return _INT_RECORD.pack(_NUMBER_BYTES, _INT, value)
+    if kind is float:
+        return _FLOAT_RECORD.pack(_NUMBER_BYTES, _FLOAT, value)
+    if kind in _SCALARS:
+        return _record(_PLAIN_VALUE, [_dumps(value, 5)])
     plain = is_plain(value)
     pickled, buffers = pack(value)
-    flags, parts, size = body_parts(pickled, buffers)
-    return Record(_VALUE | flags | (PLAIN if plain else 0), parts, size)
+    flags, parts, _ = body_parts(pickled, buffers)
+    return _record(_VALUE | flags | (PLAIN if plain else 0), parts)
 
 
 def record_of_failure(error: str, traceback: Sequence[str], remote_type: str, kind: str) -> Record:
-    """Build the outcome of an item whose function raised, or that has none for another reason."""
-    pickled = _dumps((error, tuple(traceback), remote_type, kind), 5)
-    return Record(_RAISED, [pickled], len(pickled))
+    """Lay out the outcome of an item whose function raised, or that has none for another reason."""
+    return _record(_RAISED, [_dumps((error, tuple(traceback), remote_type, kind), 5)])
+
+
+def _record(kind: int, parts: List[Buffer]) -> Record:
+    size = sum(map(len, parts))
+    if size > _SMALL_BYTES:
+        return LargeRecord(kind, parts, size)
+    return _RECORD.pack(size, kind) + b"".join(parts)
 
 
 def encode_outcomes(
@@ -181,12 +221,18 @@ def encode_outcomes(
     return [encode_header(ITEMS_DONE, flags, task, size), head, *parts]
 
 
+def encode_large_outcome(task: int, place: int, seconds: float, last: bool, record: LargeRecord) -> List[Buffer]:
+    """Build the frame of one large outcome."""
+    parts = [_RECORD.pack(record.size, record.kind), *record.parts]
+    return encode_outcomes(task, place, 1, seconds, last, parts, record.kind & BUFFERS)
+
+
 def encode_outcome(task: int, record: Record, seconds: float) -> List[Buffer]:
     """Build the frame of the only outcome of a call."""
-    if len(record.parts) != 1 or record.size > _SMALL_BYTES:
-        return encode_outcomes(task, 0, 1, seconds, True, [record.head(), *record.parts], record.kind & BUFFERS)
-    head = _OUTCOME.pack(0, 1, min(int(seconds * 1e6), 0xFFFFFFFF), True, record.size, record.kind)
-    return [encode_frame(ITEMS_DONE, 0, task, head + record.parts[0])]
+    if isinstance(record, LargeRecord):
+        return encode_large_outcome(task, 0, seconds, True, record)
+    head = _OUTCOMES.pack(0, 1, min(int(seconds * 1e6), 0xFFFFFFFF), True)
+    return [encode_frame(ITEMS_DONE, 0, task, head + record)]
 
 
 def decode_outcomes(frame: Frame) -> ItemsDone:
@@ -205,6 +251,15 @@ def read_records(view: memoryview) -> List[Outcome]:
     Raises:
         ProtocolError: they are not records of ours.
     """
+    try:
+        return _read_numbers(view) or _read_any(view)
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError("an outcome is malformed: {!r}".format(error)) from error
+
+
+def _read_any(view: memoryview) -> List[Outcome]:
     outcomes: List[Outcome] = []
     position, end = 0, len(view)
     unpack, loads = _RECORD.unpack_from, _loads
@@ -224,6 +279,18 @@ def read_records(view: memoryview) -> List[Outcome]:
     return outcomes
 
 
+def _read_numbers(view: memoryview) -> List[Outcome]:
+    """Read records that are all of one kind of numbers; nothing when they are something else."""
+    record = _NUMBER_RECORDS.get(view[8]) if len(view) > RECORD_BYTES else None
+    if record is None or len(view) % record.size:
+        return []
+    wanted = view[8]
+    numbers: List[Outcome] = [
+        value for size, kind, value in record.iter_unpack(view) if kind == wanted and size == _NUMBER_BYTES
+    ]
+    return numbers if len(numbers) * record.size == len(view) else []
+
+
 def _outcome(kind: int, blob: memoryview) -> Outcome:
     if kind & _VALUE:
         packed = open_body(kind, blob)
@@ -233,6 +300,9 @@ def _outcome(kind: int, blob: memoryview) -> Outcome:
             except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one with the reason
                 return ItemUnopened(packed)
         return ItemUnopened(packed)
+    if kind in _NUMBER_RECORDS:
+        value: Outcome = _NUMBER_RECORDS[kind].unpack(_RECORD.pack(len(blob), kind) + blob)[2]
+        return value
     if kind == _RAISED:
         error, traceback, remote_type, what = _loads(blob)
         return ItemRaised(error, traceback, remote_type, what)

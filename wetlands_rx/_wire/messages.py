@@ -25,7 +25,7 @@ class CallItems(NamedTuple):
     task: int
     path: str
     function: str
-    items: Sequence[Union[memoryview, Packed]]
+    items: Sequence[Union[memoryview, Packed, int, float]]
 
 
 class RunScript(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from wetlands_rx._task.call import WorkerInfo
 from wetlands_rx._task.items import PIECE_BYTES, ItemFailed, Items, Job
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, WorkerLost
 from wetlands_rx._wire.frames import frames_of, join
-from wetlands_rx._wire.items import decode_items, load_item, pack_item
+from wetlands_rx._wire.items import are_numbers, decode_items, load_item, pack_item
 from wetlands_rx._wire.messages import ItemCanceled, ItemsDone
 from wetlands_rx.exceptions import WorkerDiedError
 
@@ -34,6 +35,12 @@ class Told:
 def items_of(values: list[Any], told: Told, chunksize: int | None = None) -> tuple[Job, Items]:
     job = Job("/a.py", "f", "a.py:f", chunksize, told)
     return job, Items(job, [pack_item(value) for value in values], 0, 0, len(values))
+
+
+def numbers_of(values: Iterable[Any], told: Told, chunksize: int | None = None) -> tuple[Job, Items]:
+    numbers = list(values)
+    job = Job("/a.py", "f", "a.py:f", chunksize, told)
+    return job, Items(job, numbers, 0, 0, len(numbers))
 
 
 def values_of(piece: Items) -> list[Any]:
@@ -95,6 +102,39 @@ def test_a_piece_is_not_larger_than_a_pipe_can_hold() -> None:
     assert 1 < piece.size <= 8
     assert piece.bytes <= PIECE_BYTES
     assert bulk.size == 100 - piece.size
+
+
+@pytest.mark.parametrize(
+    ("good", "most", "size"), [(1, 100, 7), (13, 100, 7), (14, 100, 14), (50, 100, 49), (50, 5, 5), (200, 200, 100)]
+)
+def test_pieces_are_whole_chunks(good: int, most: int, size: int) -> None:
+    assert items_of(["a"] * 100, Told(), chunksize=7)[1].cut(good, most).size == size
+    assert numbers_of(range(100), Told(), chunksize=7)[1].cut(good, most).size == size
+
+
+def test_a_chunk_may_be_larger_than_a_piece_but_not_several() -> None:
+    _, bulk = items_of(["x" * 1000] * 100, Told(), chunksize=3)
+    assert bulk.cut(90, 90).size == 6
+    _, bulk = items_of(["x" * 1000] * 100, Told(), chunksize=20)
+    assert bulk.cut(90, 90).size == 20
+    _, bulk = numbers_of(range(5000), Told(), chunksize=2000)
+    assert bulk.cut(5000, 5000).size == 2000
+    _, bulk = numbers_of(range(5000), Told(), chunksize=3)
+    piece = bulk.cut(5000, 5000)
+    assert piece.size % 3 == 0
+    assert PIECE_BYTES / 2 < piece.bytes <= PIECE_BYTES
+
+
+@given(st.lists(st.integers(-(2**63), 2**64)) | st.lists(st.floats(allow_nan=False)) | st.lists(st.booleans()))
+def test_numbers_travel_as_they_are(values: list[Any]) -> None:
+    if are_numbers(values):
+        _, bulk = numbers_of(values, Told())
+        assert bulk.cut(1 << 20, 1 << 20) is bulk
+        came = values_of(bulk)
+        assert (came, list(map(type, came))) == (values, list(map(type, values)))
+        assert len(join(bulk.payload)) <= bulk.bytes + 100
+    else:
+        assert not values or isinstance(values[0], bool) or any(abs(value) > 2**62 for value in values)
 
 
 def test_a_large_item_goes_alone() -> None:

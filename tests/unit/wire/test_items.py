@@ -42,6 +42,11 @@ def up(parts: Any) -> ItemsDone:
     return message
 
 
+def whole(record: Record) -> bytes:
+    assert isinstance(record, bytes)
+    return record
+
+
 class Other:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Other)
@@ -81,11 +86,24 @@ def test_a_large_item_is_not_copied_into_its_frame() -> None:
 @given(results=st.lists(values, min_size=1))
 def test_outcomes_come_as_they_went(results: list[Any]) -> None:
     records = [record_of(value) for value in results]
-    parts = [part for record in records for part in (record.head(), *record.parts)]
+    parts = list(map(whole, records))
     message = up(encode_outcomes(3, 5, len(results), 0.25, True, parts))
     assert (message.task, message.first, message.seconds, message.last) == (3, 5, 0.25, True)
     opened = [one.packed.load() if isinstance(one, ItemUnopened) else one for one in message.outcomes]
     assert opened == results
+
+
+@given(results=st.lists(st.integers(), min_size=1) | st.lists(st.floats(allow_nan=False) | st.integers(), min_size=1))
+def test_numbers_come_as_numbers(results: list[Any]) -> None:
+    came = up(encode_outcomes(1, 0, len(results), 0.0, True, [whole(record_of(value)) for value in results])).outcomes
+    assert (came, list(map(type, came))) == (results, list(map(type, results)))
+
+
+def test_what_only_looks_like_numbers_is_refused() -> None:
+    """As long as two records of that kind, but the second one is of another size."""
+    records = whole(record_of(1)) + b"\x07" + whole(record_of(2))[1:]
+    with pytest.raises(ProtocolError, match="malformed"):
+        read_records(memoryview(records))
 
 
 @pytest.mark.parametrize("value", [1, "x" * 100_000, np.arange(50_000.0)], ids=["small", "large", "array"])
@@ -97,7 +115,7 @@ def test_one_outcome_in_a_frame_of_its_own(value: Any) -> None:
 
 def test_outcomes_of_all_kinds() -> None:
     records = [record_of(Other()), record_of_failure("E: no", ["a", "b"], "m.E", "raised"), CANCELED_RECORD]
-    parts = [part for record in records for part in (record.head(), *record.parts)]
+    parts = list(map(whole, records))
     unopened, raised, canceled = up(encode_outcomes(1, 0, 3, 0.0, False, parts)).outcomes
     assert isinstance(unopened, ItemUnopened), "a class of the user's is not loaded by who reads"
     assert unopened.packed.load() == Other()
@@ -108,14 +126,12 @@ def test_outcomes_of_all_kinds() -> None:
 @pytest.mark.parametrize("cut", [1, 8, 9, 10])
 def test_records_that_are_cut_off_are_refused(cut: int) -> None:
     record = record_of("some text")
-    whole = record.head() + b"".join(bytes(part) for part in record.parts)
     with pytest.raises(ProtocolError, match="cut off"):
-        read_records(memoryview(whole[:-cut]))
+        read_records(memoryview(whole(record)[:-cut]))
 
 
 def test_a_wrong_count_is_refused() -> None:
-    record = Record(16 | 2, [b"\x80\x04N."], 4)
-    (frame,) = frames_of(join(encode_outcomes(1, 0, 2, 0.0, True, [record.head(), *record.parts])))
+    (frame,) = frames_of(join(encode_outcomes(1, 0, 2, 0.0, True, [whole(record_of(None))])))
     with pytest.raises(ProtocolError, match="2 outcomes are announced, and 1"):
         codec.decode_up(frame)
 
