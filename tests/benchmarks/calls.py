@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -117,7 +118,11 @@ def impatient(on: Systems) -> Comparison:
 
 
 def beside_a_large_one(on: Systems) -> Iterator[Comparison]:
-    """What small calls wait for while one with 200 MB is sent to another worker."""
+    """What small calls wait for while one with 200 MB is sent to another worker.
+
+    Beside it: what they wait for when two processes that have nothing to do with them copy as much, as sender and
+    receiver do. With two processors for four threads that is for the system's scheduler to say, not for a library.
+    """
     image = np.ones(LARGE_BYTES, np.uint8)
     for name, value in (("array", image), ("bytes", image.tobytes())):
         yield Comparison(
@@ -129,6 +134,9 @@ def beside_a_large_one(on: Systems) -> Iterator[Comparison]:
                     lambda: on.ours.execute(JOBS, "echo", (1,)),
                     lambda value=value: on.ours.submit(JOBS, "size", (value,)).wait_for(),
                 ),
+                f"{OURS}, beside strangers": partial(
+                    _longest_beside, lambda: on.ours.execute(JOBS, "echo", (1,)), _strangers
+                ),
                 EXECUTOR: partial(
                     _longest_beside,
                     lambda: on.executor.submit(jobs.echo, 1).result(),
@@ -138,6 +146,12 @@ def beside_a_large_one(on: Systems) -> Iterator[Comparison]:
             (at_most(5),),
             digits=1,
         )
+
+
+def _strangers() -> None:
+    code = f"import numpy; image = numpy.ones({LARGE_BYTES}, numpy.uint8); image.copy()"
+    for process in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]:
+        process.wait()
 
 
 def _longest_beside(small: Callable[[], Any], large: Callable[[], Any]) -> float:
