@@ -188,6 +188,33 @@ def test_a_death_fails_the_item_that_ran_and_no_item_runs_twice(
     assert Counter(map(int, (tmp_path / "log").read_text().split())) == Counter(range(1000))
 
 
+LOGGED = """
+import os
+
+LOG = os.path.join(os.path.dirname(__file__), "log")
+
+
+def logged(x):
+    with open(LOG, "a") as log:
+        log.write(f"{x}\\n")
+    if x % 100 == 55:
+        os._exit(5)
+    return x if x % 2 else float(x)
+"""
+
+
+@CHUNKS
+def test_the_same_of_numbers_which_travel_as_they_are(env: ExternalEnvironment, tmp_path: Path, chunk: Chunk) -> None:
+    (tmp_path / "numbers.py").write_text(LOGGED)
+    returned = list(env.map(tmp_path / "numbers.py", "logged", range(1000), chunksize=chunk, on_error="return"))
+    for x, value in enumerate(returned):
+        if x % 100 == 55:
+            assert isinstance(value, WorkerDiedError)
+        else:
+            assert (value, type(value)) == (x, int if x % 2 else float)
+    assert Counter(map(int, (tmp_path / "log").read_text().split())) == Counter(range(1000))
+
+
 def test_an_acknowledged_cancel_is_the_end_of_its_item(two: ExternalEnvironment) -> None:
     returned = list(two.map(FILE, "acknowledges", range(4), on_error="return"))
     assert isinstance(returned[2], concurrent.futures.CancelledError)

@@ -48,8 +48,8 @@ from wetlands_rx.logger import LogContext, log, logger
 _EXIT_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
 _REPLACEMENT_TIMEOUT_S = 20.0
-_SENDER = "wetlands-sender"
 """How long a replacement may take to say hello: callers wait meanwhile, and one like it has started before."""
+_SENDER = "wetlands-sender"
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 

@@ -34,9 +34,9 @@ LOOK_PERIOD_S = 0.002
 _LOOKS = 25
 """After so many looks without a call that waits, nobody looks any more."""
 KEPT_S = 0.0002
+"""An answer waits no longer than this for the next one; it waits only while other calls wait here."""
 AWAKE_S = 0.0001
 """So long the next call is looked for before the worker sleeps, if the one before came so soon: never while idle."""
-"""An answer waits no longer than this for the next one; it waits only while other calls wait here."""
 _let_others_run: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 _LARGE_BYTES = 16384
 _SHORT_BYTES = 4096
