@@ -7,9 +7,9 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 from weakref import ref
 
 from reactivex import Observable
@@ -116,10 +116,9 @@ class Environment(ABC):
             known[key] = (callee, time.monotonic() + _BELIEVED_S)
         return callee
 
-    @property
+    @cached_property
     def _callees(self) -> dict[object, tuple[Callee, float]]:
-        callees: dict[object, tuple[Callee, float]] = vars(self).setdefault("_known_callees", {})
-        return callees
+        return {}
 
     def _function_payload(
         self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -540,9 +539,12 @@ def target_of(function: Callable[..., Any]) -> tuple[str, str]:
     return os.path.abspath(path), name
 
 
+_as_tuple: Callable[[Any], tuple[Any, ...]] = tuple
+
+
 def _checked_args(args: object) -> tuple[Any, ...]:
     if isinstance(args, (tuple, list)):
-        return tuple(cast("list[Any]", args))
+        return _as_tuple(args)
     raise TypeError(f"args must be a tuple of the positional arguments, not {args!r:.100}")
 
 

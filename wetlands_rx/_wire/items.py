@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union, cast
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.messages import (
@@ -59,6 +59,7 @@ _SMALL_BYTES = 16384
 _NO_ARRAY_BYTES = 64
 """The pickle of an array, or of a scalar of numpy's, is larger: only there names of modules must be looked at."""
 _dumps, _loads = pickle.dumps, pickle.loads
+_kind_of: Callable[[Any], Any] = type
 
 
 class PackedItem(NamedTuple):
@@ -177,7 +178,7 @@ def record_of(value: Any) -> Record:
     Raises:
         Exception: whatever the value's own pickling raises.
     """
-    kind = cast("Any", type(value))
+    kind = _kind_of(value)
     if kind is int and -_MOST_INT <= value <= _MOST_INT:
         return _INT_RECORD.pack(_NUMBER_BYTES, _INT, value)
     if kind is float:

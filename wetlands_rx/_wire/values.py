@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import sys
-from typing import Any, Callable, Iterable, List, Sequence, Tuple, cast
+from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
 from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx._wire.memory import LARGE_BYTES
@@ -16,6 +16,7 @@ from wetlands_rx.exceptions import ProtocolError
 _COUNT = struct.Struct("<I")
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _SMALL = frozenset((type(None), bool, int, float, complex, str))
+_kind_of: Callable[[Any], Any] = type  # for type checkers: what is asked of it is for that kind
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -75,7 +76,7 @@ def pack(value: Any) -> Tuple[bytes, List[memoryview]]:
     """
     buffers: List[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, 5, buffer_callback=buffers.append)
-    return pickled, [buffer.raw() for buffer in buffers]
+    return pickled, [buffer.raw() for buffer in buffers] if buffers else []
 
 
 def pack_parts(value: Any, copy: CopyBuffer) -> Tuple[int, List[Buffer], int]:
@@ -108,7 +109,7 @@ class _Parts:
 def any_large(values: Iterable[Any], depth: int = _DEPTH) -> bool:
     """True when one of them is large, or is a short container that holds something large."""
     for value in values:  # this is done for each call
-        kind = cast("Any", type(value))
+        kind = _kind_of(value)
         if kind in _SMALL:
             continue
         if kind is bytes or kind is bytearray:
@@ -165,7 +166,7 @@ def open_body(flags: int, body: Buffer) -> Packed:
 
 def is_plain(value: Any) -> bool:
     """True when loading the value's pickle runs nobody's code: scalars, arrays of numbers, small containers of them."""
-    kind = cast("Any", type(value))
+    kind = _kind_of(value)
     if kind in _SCALARS:
         return True
     if kind is tuple or kind is list:
@@ -176,7 +177,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_leaf(value: Any) -> bool:
-    kind = cast("Any", type(value))
+    kind = _kind_of(value)
     if kind in _SCALARS:
         return True
     numpy = sys.modules.get("numpy")
