@@ -17,7 +17,8 @@ FOLDERS = ("tutorial", "how-to", "explanation", "reference", "changes")
 def add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give the first page the list of pages, which would be noise in the Markdown."""
     if docname == "index":
-        files = [file for folder in FOLDERS for file in sorted(Path(app.srcdir, folder).glob("*.md"))]
+        folders = [file for folder in FOLDERS for file in sorted(Path(app.srcdir, folder).glob("*.md"))]
+        files = [*folders, Path(app.srcdir, "benchmarks.md")]
         pages = [file.relative_to(app.srcdir).as_posix() for file in files]
         source[0] += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
 
