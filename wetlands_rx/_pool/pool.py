@@ -562,6 +562,8 @@ class Pool:
         """Fail what ran when a worker ended; returns the items of it that had not begun."""
         left: list[Work] = []
         for call in begun:
+            if not call.size:
+                continue  # items that had all been answered or given back: only the word that they are over was missing
             loss = self._loss(call, worker)
             self._count_end(loss, 1 if isinstance(loss, WorkerLost) else call.size)
             call.post(loss)

@@ -51,6 +51,11 @@ class Outcomes:
         self._outcomes = outcomes
         self._worker = worker
 
+    @property
+    def values(self) -> list[object]:
+        """One for each item."""
+        return self._outcomes
+
     def joined(self, other: Outcomes) -> bool:
         """Take in those that follow, from the same worker; False when they do not follow."""
         follows = other._sink is self._sink and other._place == self._place + len(self._outcomes)
@@ -200,7 +205,7 @@ class Items:
             if isinstance(happening, Dispatched):
                 self._worker = happening.worker
             elif isinstance(happening, WorkerLost):
-                self._put([ItemFailed(happening.error)])
+                self._put([ItemFailed(happening.error)] if self.size else [])
             elif isinstance(happening, (CancelRequested, CancelAcknowledged, EnvironmentExited)):
                 self._put([ItemCanceled()] * self.size)
             elif isinstance(happening, Raised):

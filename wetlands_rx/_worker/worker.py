@@ -381,8 +381,10 @@ class Worker:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
                     _, first, records = self._process.left_behind
-                    outcomes = call.take(ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False))
+                    done = ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False)
+                    outcomes = call.take(done)
                     if outcomes is not None:
+                        self._owner.on_outcomes(done._replace(outcomes=outcomes.values))
                         outcomes.tell()
         return begun, [call for call in calls if call.number != began]
 

@@ -79,7 +79,7 @@ def test_every_item_is_told_once_whatever_happens(data: st.DataObject, count: in
         rest = None
         if end == "give back":
             rest = piece.give_back(data.draw(st.integers(0, piece.size)))
-        if end == "die" and piece.size:
+        if end == "die":
             piece.post(died())
             rest = piece.rest()
         elif end == "rest":
@@ -143,6 +143,21 @@ def test_a_large_item_goes_alone() -> None:
     assert [piece.size for piece in pieces] == [1, 1, 2]
     assert pieces[1].bytes > 100_000
     assert pieces[2] is bulk
+
+
+def test_a_death_after_the_last_outcome_fails_nothing() -> None:
+    told = Told()
+    _, bulk = items_of([1, 2, 3, 4], told)
+    piece = bulk.cut(2, 10)
+    answer(piece, 0, [10, 20], last=False)
+    piece.post(died())
+    assert piece.rest() is None
+    given = bulk.give_back(2)
+    assert given is not None
+    bulk.post(died())
+    assert (bulk.size, bulk.rest()) == (0, None)
+    assert told.outcomes == {0: 10, 1: 20}
+    assert values_of(given) == [3, 4]
 
 
 @pytest.mark.parametrize("happening", [CancelRequested(), EnvironmentExited()])
