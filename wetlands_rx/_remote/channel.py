@@ -19,7 +19,7 @@ from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.outbox import Outbox
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import Buffer, FrameDecoder, join
+from wetlands_rx._wire.frames import Buffer, FrameDecoder
 from wetlands_rx._wire.items import Record, encode_large_outcome, encode_outcomes
 from wetlands_rx._wire.messages import CallFunction, CallItems, CancelTask, Down, Recall, RunScript
 from wetlands_rx._wire.values import Packed
@@ -316,9 +316,8 @@ class Channel:
         """Send the outcomes that are left, as the last ones."""
         with self._sending:
             first, count, records = self._outbox.outcomes
-            frame = join(encode_outcomes(task, first, count, self._outcome_seconds(), True, [records]))
-        self.answer([frame])
-        with self._sending:
+            # Sent while the records are still there: a frame that is kept would be written over them.
+            self._send(encode_outcomes(task, first, count, self._outcome_seconds(), True, [records]))
             self._outbox.call_ends()
 
     def _send_outcomes(self, task: int) -> None:
