@@ -239,6 +239,26 @@ def test_outcomes_that_were_not_sent_outlive_the_worker(page: SharedPage, channe
     assert (last.first, last.outcomes, last.last) == (5, [5], True)
 
 
+def test_the_last_outcomes_are_sent_at_once_though_calls_wait(
+    page: SharedPage, channel: Channel, caller: Caller, clock: Clock
+) -> None:
+    """In the page a frame would be written over the records that it is made of."""
+    caller.send(join(encode_items(1, "/a.py", "f", [pack_item(x) for x in range(2)])))
+    caller.call(2)
+    message = channel.next_message()
+    assert isinstance(message, CallItems)
+    channel.runs(ItemsRun(message.items))
+    channel.add_outcome(1, record_of("a"))
+    channel.end_outcomes(1)
+    channel.end(1)
+    (done,) = caller.hear_now()
+    assert isinstance(done, ItemsDone)
+    assert (done.outcomes, done.last) == (["a"], True)
+    assert page.left_behind() == (b"", 0, b"")
+    channel.next_message()
+    answered(channel, 2)
+
+
 def test_large_outcomes_are_sent_on_the_way(page: SharedPage, channel: Channel, caller: Caller) -> None:
     items(channel, caller, 1, 4)
     values = ["a", "b" * 50_000, "c" * 50_000, "d" * 100_000, "e"]
