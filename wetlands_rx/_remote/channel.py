@@ -305,11 +305,10 @@ class Channel:
                     self._send_outcomes(task)
                     outbox.add_outcome(record)
                 return
-            if outbox.outcomes.number:
+            first, number, _ = outbox.outcomes
+            if number:
                 self._send_outcomes(task)
-            self._send(
-                encode_large_outcome(task, outbox.outcomes.first, self._outcome_seconds(), last=False, record=record)
-            )
+            self._send(encode_large_outcome(task, first + number, self._outcome_seconds(), last=False, record=record))
             outbox.outcomes_sent(1)
 
     def end_outcomes(self, task: int) -> None:

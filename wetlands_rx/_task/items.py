@@ -20,7 +20,7 @@ from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRai
 
 PIECE_BYTES = 8192
 """Chunks of items travel together up to this size."""
-_NUMBER_BYTES = 9  # at most, in a pickle of many
+_PICKLED_NUMBER_BYTES = 10  # at most, in a pickle of many
 
 
 class ItemFailed:
@@ -259,4 +259,4 @@ def _size(item: Item | None) -> int:
         return 0
     if isinstance(item, PackedItem):
         return item.size
-    return len(item) if isinstance(item, bytes) else _NUMBER_BYTES
+    return len(item) if isinstance(item, bytes) else _PICKLED_NUMBER_BYTES

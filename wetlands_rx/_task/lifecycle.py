@@ -111,9 +111,9 @@ def next_status(now: TaskStatus, happening: Happening) -> TaskStatus:
     Raises:
         ProtocolError: this cannot happen to a task of that status.
     """
+    status = TRANSITIONS.get((now, type(happening)))
+    if status is not None:
+        return status
     if now in _FINISHED:
         return now  # a terminal status is final: late news ends here and nowhere else
-    try:
-        return TRANSITIONS[now, type(happening)]
-    except KeyError:
-        raise ProtocolError(f"{type(happening).__name__} came while the task was {now.value}") from None
+    raise ProtocolError(f"{type(happening).__name__} came while the task was {now.value}")

@@ -37,7 +37,6 @@ from wetlands_rx._task.lifecycle import (
     FAILED,
     PENDING,
     RUNNING,
-    TRANSITIONS,
     CancelRequested,
     Dispatched,
     Happening,
@@ -627,7 +626,7 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
     def _apply(self, happening: Happening) -> bool:
         """Change the state; with the gate held. Returns True when this was the end."""
         before = self._status
-        status = TRANSITIONS.get((before, type(happening))) or next_status(before, happening)
+        status = next_status(before, happening)
         if status is before:
             self._take_note(happening)
             return False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.messages import (
@@ -32,6 +32,7 @@ from wetlands_rx._wire.values import (
     body_parts,
     copied,
     is_plain,
+    kind_of,
     open_body,
     pack,
     pack_parts,
@@ -41,7 +42,6 @@ from wetlands_rx.exceptions import ProtocolError
 ITEMS, ITEMS_DONE = 7, 24
 
 _COUNT = struct.Struct("<I")
-_ONE_SIZE = struct.Struct("<II")
 _OUTCOMES = struct.Struct("<IIIB")
 _RECORD = struct.Struct("<QB")
 RECORD_BYTES = _RECORD.size
@@ -59,7 +59,6 @@ _SMALL_BYTES = 16384
 _NO_ARRAY_BYTES = 64
 """The pickle of an array, or of a scalar of numpy's, is larger: only there names of modules must be looked at."""
 _dumps, _loads = pickle.dumps, pickle.loads
-_kind_of: Callable[[Any], Any] = type
 
 
 class PackedItem(NamedTuple):
@@ -132,7 +131,7 @@ def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> 
     first = items[0]
     if isinstance(first, PackedItem):
         return [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
-    if type(first) in _NUMBERS:
+    if is_number(first):
         return [encode_frame(ITEMS, PLAIN, task, target + _dumps(items, 5))]
     packed: Any = items
     sizes = struct.pack("<I{}I".format(len(packed)), len(packed), *map(len, packed))
@@ -153,7 +152,7 @@ def decode_items(frame: Frame) -> CallItems:
     (count,) = _COUNT.unpack_from(view, position)
     sizes = struct.unpack_from("<{}I".format(count), view, position + 4)
     position += 4 + 4 * count
-    items: List[Any] = []
+    items: List[Union[memoryview, Packed]] = []
     for size in sizes:
         items.append(view[position : position + size])
         position += size
@@ -164,12 +163,11 @@ def decode_items(frame: Frame) -> CallItems:
 
 def load_item(item: Union[memoryview, Packed, float]) -> Any:
     """Rebuild an item. May run the user's code and raise anything."""
-    if type(item) in _NUMBERS:
+    if isinstance(item, (int, float)):
         return item
     if isinstance(item, Packed):
         return item.load()
-    pickled: Any = item
-    return _loads(pickled) if len(pickled) < _NO_ARRAY_BYTES else Packed(pickled).load()
+    return _loads(item) if len(item) < _NO_ARRAY_BYTES else Packed(item).load()
 
 
 def record_of(value: Any) -> Record:
@@ -178,7 +176,7 @@ def record_of(value: Any) -> Record:
     Raises:
         Exception: whatever the value's own pickling raises.
     """
-    kind = _kind_of(value)
+    kind = kind_of(value)
     if kind is int and -_MOST_INT <= value <= _MOST_INT:
         return _INT_RECORD.pack(_NUMBER_BYTES, _INT, value)
     if kind is float:
@@ -217,7 +215,7 @@ def encode_outcomes(
         parts: The records.
         flags: BUFFERS when a record has buffers.
     """
-    head = _OUTCOMES.pack(first, count, min(int(seconds * 1e6), 0xFFFFFFFF), last)
+    head = _outcomes_head(first, count, seconds, last)
     size = len(head) + sum(len(part) for part in parts)
     return [encode_header(ITEMS_DONE, flags, task, size), head, *parts]
 
@@ -232,8 +230,11 @@ def encode_outcome(task: int, record: Record, seconds: float) -> List[Buffer]:
     """Build the frame of the only outcome of a call."""
     if isinstance(record, LargeRecord):
         return encode_large_outcome(task, 0, seconds, True, record)
-    head = _OUTCOMES.pack(0, 1, min(int(seconds * 1e6), 0xFFFFFFFF), True)
-    return [encode_frame(ITEMS_DONE, 0, task, head + record)]
+    return [encode_frame(ITEMS_DONE, 0, task, _outcomes_head(0, 1, seconds, True) + record)]
+
+
+def _outcomes_head(first: int, count: int, seconds: float, last: bool) -> bytes:
+    return _OUTCOMES.pack(first, count, min(int(seconds * 1e6), 0xFFFFFFFF), last)
 
 
 def decode_outcomes(frame: Frame) -> ItemsDone:
@@ -282,10 +283,12 @@ def _read_any(view: memoryview) -> List[Outcome]:
 
 def _read_numbers(view: memoryview) -> List[Outcome]:
     """Read records that are all of one kind of numbers; nothing when they are something else."""
-    record = _NUMBER_RECORDS.get(view[8]) if len(view) > RECORD_BYTES else None
+    if len(view) < RECORD_BYTES:
+        return []
+    _, wanted = _RECORD.unpack_from(view)
+    record = _NUMBER_RECORDS.get(wanted)
     if record is None or len(view) % record.size:
         return []
-    wanted = view[8]
     numbers: List[Outcome] = [
         value for size, kind, value in record.iter_unpack(view) if kind == wanted and size == _NUMBER_BYTES
     ]
@@ -302,8 +305,7 @@ def _outcome(kind: int, blob: memoryview) -> Outcome:
                 return ItemUnopened(packed)
         return ItemUnopened(packed)
     if kind in _NUMBER_RECORDS:
-        value: Outcome = _NUMBER_RECORDS[kind].unpack(_RECORD.pack(len(blob), kind) + blob)[2]
-        return value
+        return struct.unpack("<q" if kind == _INT else "<d", blob)[0]
     if kind == _RAISED:
         error, traceback, remote_type, what = _loads(blob)
         return ItemRaised(error, traceback, remote_type, what)

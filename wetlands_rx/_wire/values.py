@@ -16,7 +16,7 @@ from wetlands_rx.exceptions import ProtocolError
 _COUNT = struct.Struct("<I")
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _SMALL = frozenset((type(None), bool, int, float, complex, str))
-_kind_of: Callable[[Any], Any] = type  # for type checkers: what is asked of it is for that kind
+kind_of: Callable[[Any], Any] = type  # for type checkers: what is asked of it is for that kind
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -109,7 +109,7 @@ class _Parts:
 def any_large(values: Iterable[Any], depth: int = _DEPTH) -> bool:
     """True when one of them is large, or is a short container that holds something large."""
     for value in values:  # this is done for each call
-        kind = _kind_of(value)
+        kind = kind_of(value)
         if kind in _SMALL:
             continue
         if kind is bytes or kind is bytearray:
@@ -166,7 +166,7 @@ def open_body(flags: int, body: Buffer) -> Packed:
 
 def is_plain(value: Any) -> bool:
     """True when loading the value's pickle runs nobody's code: scalars, arrays of numbers, small containers of them."""
-    kind = _kind_of(value)
+    kind = kind_of(value)
     if kind in _SCALARS:
         return True
     if kind is tuple or kind is list:
@@ -177,7 +177,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_leaf(value: Any) -> bool:
-    kind = _kind_of(value)
+    kind = kind_of(value)
     if kind in _SCALARS:
         return True
     numpy = sys.modules.get("numpy")
