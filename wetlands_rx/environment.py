@@ -305,8 +305,9 @@ class Environment(ABC):
             buffersize: How many items are pulled from the iterable and not yielded yet, at most: so many now, then one
                 at each `next()`, in the thread that calls it. For endless iterables. None pulls all now.
             chunksize: How many items a worker is given together, at least; "auto": one. When the function is far faster
-                than a message, several chunks travel together, up to a millisecond of work. Whatever it is, results
-                come one by one, and an error, and the death of a worker, stays with its item.
+                than a message, several chunks travel together, up to a millisecond of work. Whatever it is, what has
+                not begun goes to a worker that has nothing to do, and an error, and a worker's death, stays with its
+                item.
             on_error: What becomes of a failed item: `"raise"` lets `next()` raise at its place, and cancels what is
                 left; `"return"` yields the exception, `"skip"` leaves the item out.
 
