@@ -23,6 +23,7 @@ from wetlands_rx._task.items import Sink
 from wetlands_rx._task.streams import Streams, WorkerEvent, WorkerEventType, WorkerMessage
 from wetlands_rx._task.task import start_new
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.items import Item, pack_item
 from wetlands_rx._worker.copies import copied
 from wetlands_rx.exceptions import SerializationError
@@ -125,11 +126,15 @@ class Environment(ABC):
     ) -> object:
         """What the runner needs to run a function of a file: a frame for a worker process."""
         try:
-            return codec.encode_call(number, path, name, args, kwargs, copied)
+            return codec.encode_call(number, path, name, args, kwargs, copied, self._arena())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # pickling runs the user's code
             raise _not_sendable(f"{os.path.basename(path)}:{name}", args, kwargs, error) from error
+
+    def _arena(self) -> Arena | None:
+        """Where arrays are put that go to workers, if there is something."""
+        return None
 
     def _script_payload(self, path: str, args: Sequence[str], run_name: str, number: int) -> object:
         """What the runner needs to run a script: a frame for a worker process."""
@@ -567,14 +572,14 @@ def _existing(path: PathLike) -> str:
     return found
 
 
-def packed_item(target: str, item: object) -> Item:
-    """Pickle an item of a map, now.
+def packed_item(target: str, arena: Arena | None, item: object) -> Item:
+    """Pickle an item of a map, now; its arrays go to the arena.
 
     Raises:
         SerializationError: it cannot be pickled.
     """
     try:
-        return pack_item(item, copied)
+        return pack_item(item, copied, arena)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pickling runs the user's code

@@ -20,6 +20,7 @@ from wetlands_rx._provision.prefix import Prefix
 from wetlands_rx._task.items import Job, Sink
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._task.task import checked_timeout
+from wetlands_rx._wire.arena import Arena
 from wetlands_rx._worker import runtime
 from wetlands_rx.environment import Environment, PathLike, checked_count, packed_item
 from wetlands_rx.exceptions import NotLaunchedError
@@ -240,15 +241,18 @@ class ExternalEnvironment(Environment, runtime.Closable):
     ) -> Pool:
         # Not at the top: with them come reactivex and the worker machinery, which listing environments does not need.
         from wetlands_rx._pool.pool import Pool, WorkerPlan
+        from wetlands_rx._worker.arenas import callers_arena
         from wetlands_rx._worker.process import WorkerProcess
 
         shared = runtime.acquire()
 
+        arena = callers_arena(shared.supervisor)
+
         def start_process(index: int, on_line: OnLine) -> WorkerProcess:
-            return WorkerProcess(self.prefix.python, crew.variables[index], shared.supervisor, on_line)
+            return WorkerProcess(self.prefix.python, crew.variables[index], shared.supervisor, on_line, arena)
 
         try:
-            pool = Pool(self.name, start_process, shared, self._streams, WorkerPlan(modules, most_tasks))
+            pool = Pool(self.name, start_process, shared, self._streams, WorkerPlan(modules, most_tasks), arena)
             with self._lock:
                 turn.pool = pool
                 unwanted = turn.unwanted
@@ -381,6 +385,10 @@ class ExternalEnvironment(Environment, runtime.Closable):
             raise NotLaunchedError(self.name, self._exited)
         return pool
 
+    def _arena(self) -> Arena | None:
+        pool = self._pool
+        return None if pool is None else pool.arena
+
     def _feeder(
         self, module_path: PathLike | Callable[..., Any], function: str | None, chunksize: int | None, sink: Sink
     ) -> Feeder:
@@ -388,7 +396,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
             return super()._feeder(module_path, function, chunksize, sink)
         path, name = self._located(module_path, function)
         target = f"{os.path.basename(path)}:{name}"
-        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), partial(packed_item, target))
+        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), partial(packed_item, target, self._arena()))
 
     # --- Commands
 

@@ -1,6 +1,6 @@
 """The program that a worker process starts: find our files by their place, then serve.
 
-Run as `python module_executor.py SOCKET_FD LIVENESS_FD PAGE_FD`. The first lines run on any Python, so that one which
+Run as `python module_executor.py SOCKET_FD LIVENESS_FD PAGE_FD [ARENA_FD SIZE ARENA_FD SIZE MOST]`. The first lines run on any Python, so that one which
 is too old says so. Nothing of ours is installed in the environment: the package is loaded from where this file lies,
 and only its standard-library part is touched.
 """
@@ -16,7 +16,8 @@ def main(argv):
     """Load the worker's part of the package and serve.
 
     Args:
-        argv: The numbers of inherited file descriptors: the socket, the liveness pipe, the page of memory.
+        argv: The numbers of inherited file descriptors: the socket, the liveness pipe, the page of memory, and the
+            arenas, with what `serve` must know of them.
     Returns:
         The exit code.
     """
@@ -28,7 +29,8 @@ def main(argv):
     load_package()
     from wetlands_rx._remote.loop import serve
 
-    serve(int(argv[0]), int(argv[1]), int(argv[2]))
+    socket_fd, liveness_fd, page_fd = map(int, argv[:3])
+    serve(socket_fd, liveness_fd, page_fd, [int(number) for number in argv[3:]])
     return 0
 
 

@@ -29,6 +29,7 @@ from wetlands_rx._task.events import TaskEvent
 from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
+from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, ItemsDone, Logged
 from wetlands_rx._worker.connection import ReaderThread
 from wetlands_rx._worker.output_lines import PrintedLine
@@ -106,6 +107,7 @@ class Pool:
         runtime: The threads to deliver and to watch with.
         streams: Where what happens is shown too.
         plan: How its workers live; without anything special by default.
+        arena: Through which arrays go to them; closed with the pool.
     """
 
     def __init__(
@@ -115,7 +117,9 @@ class Pool:
         runtime: Runtime,
         streams: Streams,
         plan: WorkerPlan | None = None,
+        arena: Arena | None = None,
     ) -> None:
+        self.arena = arena
         self._environment = environment
         self._start_process = start_process
         self._plan = plan or WorkerPlan()
@@ -289,6 +293,8 @@ class Pool:
             workers += self._ending
         for worker in workers:
             worker.join(deadline - time.monotonic())
+        if self.arena is not None:
+            self.arena.close()
 
     # --- running calls (Runner); any thread
 
@@ -378,6 +384,8 @@ class Pool:
         """In a forked child: leave the workers to the parent. The locks may be held by threads that are not here."""
         self._lock = threading.Lock()
         self._state = _State.DISOWNED
+        if self.arena is not None:
+            self.arena.disown()
 
     def refusal(self) -> WetlandsError:
         """Why no call is taken."""

@@ -19,8 +19,10 @@ from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.outbox import Outbox
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
 from wetlands_rx._wire.items import Record, encode_large_outcome, encode_outcomes
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import CallFunction, CallItems, CancelTask, Down, Recall, RunScript
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError, SerializationError
@@ -33,6 +35,8 @@ LOOK_PERIOD_S = 0.002
 """So often somebody looks whether the calls that wait are wanted back."""
 _LOOKS = 25
 """After so many looks without a call that waits, nobody looks any more."""
+IDLE_MS = 5000
+"""After so long without a message, free blocks of the arena lose their memory."""
 KEPT_S = 0.0002
 """An answer waits no longer than this for the next one; it waits only while other calls wait here."""
 AWAKE_S = 0.0001
@@ -87,13 +91,19 @@ class Channel:
     Args:
         sock: A connected stream socket.
         page: Memory that outlives this process: which call began last, and what was not sent yet.
+        arena: Where arrays go on their way to the caller; None: through the pipe.
+        leases: The arena through which they come.
 
     Attributes:
         received: How often something was received.
     """
 
-    def __init__(self, sock: socket.socket, page: SharedPage) -> None:
+    def __init__(
+        self, sock: socket.socket, page: SharedPage, arena: Optional[Arena] = None, leases: Optional[Leases] = None
+    ) -> None:
         self._socket = sock
+        self.arena = arena
+        self._leases = leases
         self._starts = page.begins
         self._outbox = Outbox(page)
         self._kept_since = self._began = 0.0
@@ -157,6 +167,8 @@ class Channel:
                     break
                 _let_others_run()
         else:
+            if self.arena is not None and self.arena.backed and not poll(IDLE_MS):
+                self.arena.release()
             poll()
             self._was_soon = time.monotonic() - before < AWAKE_S
 
@@ -203,7 +215,7 @@ class Channel:
             return False
         self.received += 1
         for frame in self._decoder.received(received):
-            message = codec.decode_down(frame)
+            message = codec.decode_down(frame, self._leases)
             if isinstance(message, CancelTask):
                 self._take_cancel(message.task)
             elif isinstance(message, Recall):
@@ -229,6 +241,7 @@ class Channel:
         for message in self._pending:
             if isinstance(message, _CALLS):
                 given.append(message.task)
+                self._leave_blocks(message)
             else:
                 kept.append(message)
         self._pending = kept
@@ -237,6 +250,15 @@ class Channel:
         current, run = self._current, self._run
         left = run.take_back() if run is not None else 0
         self.send([codec.encode_recalled(given, current, left)])
+
+    def _leave_blocks(self, call: Down) -> None:
+        """What it refers to in the caller's arena is needed when the call is sent elsewhere."""
+        packed: Any = call.packed if isinstance(call, CallFunction) else None
+        if isinstance(call, CallItems):
+            packed = call.items[0]
+        if isinstance(packed, Packed) and self._leases is not None:
+            for flag in packed.blocks:
+                self._leases.leave(flag)
 
     def _look_out(self) -> None:
         self._looking = True
@@ -360,7 +382,7 @@ class Channel:
             SerializationError: it cannot be pickled.
         """
         try:
-            parts = codec.encode_output(task, key, value)
+            parts = codec.encode_output(task, key, value, self.arena)
         except Exception as error:
             raise SerializationError(
                 "output {!r} ({}) cannot be sent to the caller: {}: {}".format(
@@ -397,7 +419,16 @@ class Channel:
                     except OSError:  # the caller is gone; the main thread finds out too
                         return
 
+    def forks(self) -> None:
+        """Before this process forks: what is lent to it may be used by the child for longer."""
+        if self._leases is not None:
+            self._leases.forks()
+
     def close(self) -> None:
         """Close the socket; used in a forked child too, which must not hold the pipe open."""
         self._open = False
         self._socket.close()
+        if self.arena is not None:
+            self.arena.disown()
+        if self._leases is not None:
+            self._leases.disown()

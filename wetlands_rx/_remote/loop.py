@@ -6,10 +6,11 @@ import contextlib
 import os
 import socket
 import sys
+import threading
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
@@ -20,31 +21,43 @@ from wetlands_rx._remote.output import Output
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.forks import children_see
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import CANCELED_RECORD, Record, encode_outcome, load_item, record_of, record_of_failure
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
 from wetlands_rx.exceptions import SerializationError
 
 
-def serve(socket_fd: int, liveness_fd: int, page_fd: int) -> None:
+def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] = ()) -> None:
     """Serve the caller until it says exit or is gone.
 
     Args:
         socket_fd: An inherited, connected stream socket.
         liveness_fd: The read end of a pipe that closes when the caller ends.
         page_fd: A file in memory that tells the caller, also after this process has ended, which call began last.
+        memory: The arena through which arrays come: a descriptor, and its size; the one through which they go: likewise,
+            and how much of it may have memory. Nothing: they come and go through the socket.
     """
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)
     sock.set_inheritable(False)
     page = SharedPage(page_fd)
-    channel = Channel(sock, page)
+    channel = Channel(sock, page, *_arenas(*memory) if memory else ())
     # A process that the user's code forks must not keep the pipe open after this one died.
-    os.register_at_fork(after_in_child=channel.close)
+    os.register_at_fork(before=channel.forks, after_in_child=channel.close)
     output = Output()
     output.install()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
         _Worker(channel, output).run()
+
+
+def _arenas(theirs: int, their_size: int, ours: int, our_size: int, most: int) -> Tuple[Arena, Leases]:
+    leases = Leases(theirs, their_size, children_see)
+    os.close(theirs)
+    os.set_inheritable(ours, False)
+    return Arena(ours, our_size, most, threading.Lock()), leases
 
 
 class _Worker:
@@ -109,7 +122,7 @@ class _Worker:
             return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
         finally:
             state.ended = True
-        return ([], True) if state.acknowledged else (encoded_result(call.task, value, seconds), False)
+        return ([], True) if state.acknowledged else (encoded_result(call.task, value, seconds, self._channel.arena), False)
 
     def _items(self, call: CallItems) -> None:
         """Run a function for each item; the outcomes are sent on the way."""
@@ -138,12 +151,12 @@ class _Worker:
             return lambda _: broken
         if self._modules.wants_handle(function, 1):
             return partial(self._with_handle, call.task, function)
-        return partial(outcome_of, function)
+        return partial(outcome_of, self._channel.arena, function)
 
     def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
         state = CallState()
         handle = RemoteTaskHandle(self._channel, task, self._id_base, state)
-        record = outcome_of(partial(function, task=handle), item)
+        record = outcome_of(self._channel.arena, partial(function, task=handle), item)
         state.ended = True
         return CANCELED_RECORD if state.acknowledged else record
 
@@ -165,7 +178,7 @@ class _Worker:
         return encoded_result(script.task, None), False
 
 
-def outcome_of(function: Callable[..., Any], item: Any) -> Record:
+def outcome_of(arena: Optional[Arena], function: Callable[..., Any], item: Any) -> Record:
     """Run a function for one item."""
     try:
         try:
@@ -178,15 +191,15 @@ def outcome_of(function: Callable[..., Any], item: Any) -> Record:
     except BaseException as error:  # noqa: BLE001 - the user's code: it fails the item, not the worker
         return record_of_failure(*describe(error), "raised")
     try:
-        return record_of(value)
+        return record_of(value, arena)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
         return record_of_failure(*explained(error, unsendable(value)), "serialization")
 
 
-def encoded_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
+def encoded_result(task: int, value: Any, seconds: float = 0.0, arena: Optional[Arena] = None) -> List[Buffer]:
     """The answer of a function that returned; a failure when the value cannot be pickled."""
     try:
-        return codec.encode_result(task, value, seconds)
+        return codec.encode_result(task, value, seconds, arena)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
         return encoded_failure(task, explained(error, unsendable(value)), "serialization")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wetlands_rx._task.lifecycle import Happening
+from wetlands_rx._wire.arena import Block
+from wetlands_rx._wire.values import SharedParts
 
 if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery
@@ -55,6 +58,12 @@ class Call:
         """The size of a payload that is a frame."""
         return sum(map(len, self.payload))
 
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """What its payload refers to in the arena."""
+        payload = self.payload
+        return payload.blocks if type(payload) is SharedParts else ()
+
     def cut(self, good: int, most: int) -> Self:
         """All of it: one execution is never cut."""
         return self
@@ -77,6 +86,8 @@ class Work(Protocol):
     def size(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+    @property
+    def blocks(self) -> Sequence[Block]: ...
     def cut(self, good: int, most: int) -> Self: ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 from wetlands_rx._task.call import WorkerInfo, next_number
@@ -14,6 +15,7 @@ from wetlands_rx._task.lifecycle import (
     PoolBroken,
     WorkerLost,
 )
+from wetlands_rx._wire.arena import Block
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import Item, PackedItem, encode_items, is_number
 from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRaised, ItemsDone, Raised
@@ -142,7 +144,7 @@ class Items:
         return self._job.target
 
     @property
-    def payload(self) -> list[Buffer]:
+    def payload(self) -> Sequence[Buffer]:
         """The frame."""
         items = cast("list[Item]", self._packed[self._start : self._end])  # none has an outcome before it was sent
         return encode_items(self.number, self._job.path, self._job.function, items)
@@ -160,6 +162,12 @@ class Items:
         chunk = self._job.chunksize or 1
         size = sum(map(_size, self._packed[self._next : min(self._end, self._next + chunk)]))
         return size if self.size <= chunk else max(size, PIECE_BYTES)
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """What it refers to in the arena: an item with buffers travels alone."""
+        item = self._packed[self._next] if self._next < self._end else None
+        return item.blocks if type(item) is PackedItem else ()
 
     def cut(self, good: int, most: int) -> Items:
         """Take a piece from the front, or all: whole chunks of about a good size. With the pool's lock held."""

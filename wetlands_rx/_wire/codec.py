@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from wetlands_rx._wire.frames import PLAIN, Buffer, Frame, encode_frame, encode_header
+from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.items import ITEMS, ITEMS_DONE, decode_items, decode_outcomes
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
     CallFunction,
     CancelAcknowledged,
@@ -30,22 +32,45 @@ from wetlands_rx._wire.messages import (
     Updated,
 )
 from wetlands_rx._wire.target import encoded_target, target_of
-from wetlands_rx._wire.values import CopyBuffer, any_large, body_parts, copied, is_plain, open_body, pack, pack_parts
+from wetlands_rx._wire.values import (
+    LARGE_PIECES,
+    PLAIN_PICKLE,
+    Body,
+    CopyBuffer,
+    SharedParts,
+    body_parts,
+    copied,
+    copied_part,
+    is_plain,
+    open_body,
+    pack,
+    pack_parts,
+    weight,
+)
 from wetlands_rx.exceptions import ProtocolError
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 CALL, SCRIPT, CANCEL, CONFIGURE, EXIT, RECALL = 1, 2, 3, 4, 5, 6
 HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG, RECALLED = 16, 17, 18, 19, 20, 21, 22, 23
 
 _LENGTH = struct.Struct("<I")
 _SMALL_BYTES = 65536
+_NO_ARRAY_BYTES = 64
+"""The pickle of an array, or of a scalar of numpy's, is larger."""
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _dumps, _loads = pickle.dumps, pickle.loads
+_Arena = Optional[Leases]
 
 
 def encode_call(
-    task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords, copy: CopyBuffer = copied
+    task: int,
+    path: str,
+    function: str,
+    args: Tuple[Any, ...],
+    kwargs: Keywords,
+    copy: CopyBuffer = copied,
+    arena: Optional[Arena] = None,
 ) -> Tuple[Buffer, ...]:
     """Pickle a call, now: the caller may change its arguments as soon as this returns.
 
@@ -56,20 +81,31 @@ def encode_call(
         args: Positional arguments.
         kwargs: Keyword arguments.
         copy: Copies a large buffer.
+        arena: Where arrays go, if there is room.
+    Returns:
+        The frame; `SharedParts` when something went to the arena.
     Raises:
         Exception: whatever the arguments' own pickling raises.
     """
     # A tuple, for the garbage collector leaves those of bytes alone, and many may wait.
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
     target = encoded_target(path, function)
-    if any_large(args) or (kwargs and any_large(kwargs.values())):
-        flags, parts, size = pack_parts((args, kwargs), copy)
-    else:
-        pickled, buffers = pack((args, kwargs))
-        if not buffers:
-            return (encode_frame(CALL, 0, task, target + pickled),)
-        flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
-    return (encode_header(CALL, flags, task, len(target) + size), target, *parts)
+    heaviest = max(weight(args), weight(kwargs.values())) if kwargs else weight(args)
+    if heaviest == PLAIN_PICKLE:
+        return (encode_frame(CALL, 0, task, target + _dumps((args, kwargs), 5)),)
+    body = packed_copy((args, kwargs), heaviest, copy, arena)
+    if not body.flags:
+        return (encode_frame(CALL, 0, task, target + bytes(body.parts[0])),)
+    parts = (encode_header(CALL, body.flags, task, len(target) + body.size), target, *body.parts)
+    return SharedParts(parts, body.blocks) if body.blocks else parts
+
+
+def packed_copy(value: Any, heaviest: int, copy: CopyBuffer, arena: Optional[Arena]) -> Body:
+    """Pickle a value so that no later change of it matters."""
+    if heaviest == LARGE_PIECES:
+        return pack_parts(value, copy, arena)
+    pickled, buffers = pack(value, arena)
+    return body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
 
 
 def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:
@@ -107,8 +143,10 @@ def encode_recalled(tasks: Sequence[int], running: int = 0, left: int = 0) -> by
     return encode_frame(RECALLED, 0, 0, _dumps((tuple(tasks), running, left), 4))
 
 
-def encode_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
+def encode_result(task: int, value: Any, seconds: float = 0.0, arena: Optional[Arena] = None) -> List[Buffer]:
     """Build the frame of a result, and of how long the function ran.
+
+    What goes to the arena belongs to who receives the frame.
 
     Raises:
         Exception: whatever the value's own pickling raises.
@@ -116,12 +154,12 @@ def encode_result(task: int, value: Any, seconds: float = 0.0) -> List[Buffer]:
     took = _LENGTH.pack(min(int(seconds * 1e6), 0xFFFFFFFF))
     if type(value) in _SCALARS:
         return [encode_frame(RESULT, PLAIN, task, took + _dumps(value, 5))]
-    return _value_frame(RESULT, task, value, is_plain(value), took)
+    return _value_frame(RESULT, task, value, is_plain(value), took, arena)
 
 
-def encode_output(task: int, key: str, value: Any) -> List[Buffer]:
-    """Build the frame of an intermediate output; raises like `encode_result`."""
-    return _value_frame(OUTPUT, task, (key, value), is_plain(value))
+def encode_output(task: int, key: str, value: Any, arena: Optional[Arena] = None) -> List[Buffer]:
+    """Build the frame of an intermediate output; as `encode_result`."""
+    return _value_frame(OUTPUT, task, (key, value), is_plain(value), b"", arena)
 
 
 def encode_updates(task: int, updates: Sequence[Tuple[Any, Any, Any]]) -> bytes:
@@ -144,19 +182,25 @@ def encode_log(task: int, level: int, text: str) -> bytes:
     return encode_frame(LOG, PLAIN, task, _dumps((level, text), 5))
 
 
-def _value_frame(kind: int, task: int, value: Any, plain: bool, before: bytes = b"") -> List[Buffer]:
-    pickled, buffers = pack(value)
-    flags, parts, size = body_parts(pickled, buffers)
+def _value_frame(
+    kind: int, task: int, value: Any, plain: bool, before: bytes, arena: Optional[Arena]
+) -> List[Buffer]:
+    flags, parts, size, blocks = body_parts(*pack(value, arena))
+    for block in blocks:
+        block.give()
     if plain:
         flags |= PLAIN
-    if not buffers and size < _SMALL_BYTES:
+    if not flags & BUFFERS and size < _SMALL_BYTES:
         return [encode_frame(kind, flags, task, before + b"".join(parts))]
     return [encode_header(kind, flags, task, len(before) + size), before, *parts]
 
 
-def decode_up(frame: Frame) -> List[Up]:
+def decode_up(frame: Frame, leases: Optional[Leases] = None) -> List[Up]:
     """Read a worker's frame: one message, or several for a batch of updates.
 
+    Args:
+        frame: The frame.
+        leases: The worker's arena.
     Raises:
         ProtocolError: the frame is malformed or of an unknown kind.
     """
@@ -165,19 +209,19 @@ def decode_up(frame: Frame) -> List[Up]:
     except KeyError:
         raise ProtocolError("unknown message {} from a worker".format(frame.kind)) from None
     try:
-        return decoder(frame)
+        return decoder(frame, leases)
     except ProtocolError:
         raise
     except Exception as error:
         raise ProtocolError("malformed message {} from a worker: {!r}".format(frame.kind, error)) from error
 
 
-def _decode_result(frame: Frame) -> List[Up]:
+def _decode_result(frame: Frame, leases: _Arena) -> List[Up]:
     body = memoryview(frame.body)
     seconds = _LENGTH.unpack_from(body)[0] / 1e6
-    if frame.flags == PLAIN:
+    if frame.flags == PLAIN and len(body) < _NO_ARRAY_BYTES:
         return [Finished(frame.number, _loads(body[4:]), seconds)]
-    packed = open_body(frame.flags, body[4:])
+    packed = open_body(frame.flags, body[4:], leases)
     if frame.flags & PLAIN:
         try:
             return [Finished(frame.number, packed.load(), seconds)]
@@ -186,13 +230,13 @@ def _decode_result(frame: Frame) -> List[Up]:
     return [FinishedUnopened(frame.number, packed, seconds)]
 
 
-def _decode_updates(frame: Frame) -> List[Up]:
+def _decode_updates(frame: Frame, leases: _Arena) -> List[Up]:
     number = frame.number
     return [Updated(number, message, current, maximum) for message, current, maximum in _loads(frame.body)]
 
 
-def _decode_output(frame: Frame) -> List[Up]:
-    packed = open_body(frame.flags, frame.body)
+def _decode_output(frame: Frame, leases: _Arena) -> List[Up]:
+    packed = open_body(frame.flags, frame.body, leases)
     if frame.flags & PLAIN:
         try:
             key, value = packed.load()
@@ -202,31 +246,31 @@ def _decode_output(frame: Frame) -> List[Up]:
     return [OutputUnopened(frame.number, packed)]
 
 
-def _decode_error(frame: Frame) -> List[Up]:
+def _decode_error(frame: Frame, leases: _Arena) -> List[Up]:
     error, traceback, remote_type, kind = _loads(frame.body)
     return [Raised(frame.number, error, traceback, remote_type, kind)]
 
 
-def _decode_canceled(frame: Frame) -> List[Up]:
+def _decode_canceled(frame: Frame, leases: _Arena) -> List[Up]:
     return [CancelAcknowledged(frame.number)]
 
 
-def _decode_log(frame: Frame) -> List[Up]:
+def _decode_log(frame: Frame, leases: _Arena) -> List[Up]:
     level, text = _loads(frame.body)
     return [Logged(frame.number, level, text)]
 
 
-def _decode_hello(frame: Frame) -> List[Up]:
+def _decode_hello(frame: Frame, leases: _Arena) -> List[Up]:
     protocol, python, pid, pickle_protocol = _loads(frame.body)
     return [Hello(protocol, python, pid, pickle_protocol)]
 
 
-def _decode_recalled(frame: Frame) -> List[Up]:
+def _decode_recalled(frame: Frame, leases: _Arena) -> List[Up]:
     calls, running, left = _loads(frame.body)
     return [Recalled(calls, running, left)]
 
 
-_UP: Dict[int, Callable[[Frame], List[Up]]] = {
+_UP: Dict[int, Callable[[Frame, _Arena], List[Up]]] = {
     RESULT: _decode_result,
     UPDATES: _decode_updates,
     OUTPUT: _decode_output,
@@ -235,13 +279,16 @@ _UP: Dict[int, Callable[[Frame], List[Up]]] = {
     LOG: _decode_log,
     HELLO: _decode_hello,
     RECALLED: _decode_recalled,
-    ITEMS_DONE: lambda frame: [decode_outcomes(frame)],
+    ITEMS_DONE: lambda frame, leases: [decode_outcomes(frame, leases)],
 }
 
 
-def decode_down(frame: Frame) -> Down:
+def decode_down(frame: Frame, leases: Optional[Leases] = None) -> Down:
     """Read the caller's frame.
 
+    Args:
+        frame: The frame.
+        leases: The caller's arena.
     Raises:
         ProtocolError: the frame is malformed or of an unknown kind.
     """
@@ -250,35 +297,35 @@ def decode_down(frame: Frame) -> Down:
     except KeyError:
         raise ProtocolError("unknown message {} from the caller".format(frame.kind)) from None
     try:
-        return decoder(frame)
+        return decoder(frame, leases)
     except ProtocolError:
         raise
     except Exception as error:
         raise ProtocolError("malformed message {} from the caller: {!r}".format(frame.kind, error)) from error
 
 
-def _decode_call(frame: Frame) -> Down:
+def _decode_call(frame: Frame, leases: _Arena) -> Down:
     body = memoryview(frame.body)
     path, function, end = target_of(body)
-    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:]))
+    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:], leases))
 
 
-def _decode_script(frame: Frame) -> Down:
+def _decode_script(frame: Frame, leases: _Arena) -> Down:
     path, args, run_name = _loads(frame.body)
     return RunScript(frame.number, path, args, run_name)
 
 
-def _decode_configure(frame: Frame) -> Down:
+def _decode_configure(frame: Frame, leases: _Arena) -> Down:
     environment, index, id_base, preload = _loads(frame.body)
     return Configure(environment, index, id_base, preload)
 
 
-_DOWN: Dict[int, Callable[[Frame], Down]] = {
+_DOWN: Dict[int, Callable[[Frame, _Arena], Down]] = {
     CALL: _decode_call,
     ITEMS: decode_items,
-    CANCEL: lambda frame: CancelTask(frame.number),
+    CANCEL: lambda frame, leases: CancelTask(frame.number),
     SCRIPT: _decode_script,
     CONFIGURE: _decode_configure,
-    EXIT: lambda frame: Exit(),
-    RECALL: lambda frame: Recall(),
+    EXIT: lambda frame, leases: Exit(),
+    RECALL: lambda frame, leases: Recall(),
 }

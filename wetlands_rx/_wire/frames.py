@@ -31,6 +31,8 @@ BUFFERS = 1
 """Flag: the body is a table of sizes, then a pickle, then the pickle's out-of-band buffers."""
 PLAIN = 2
 """Flag: the pickle holds plain data only; loading it runs nobody's code."""
+SHARED = 128
+"""Flag, beside BUFFERS: the table tells of each buffer whether it is in the sender's arena, and where."""
 
 _HEAD = struct.Struct("<HBBQQ")
 _CHECKSUM = struct.Struct("<I")

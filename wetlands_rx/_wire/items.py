@@ -15,7 +15,9 @@ import pickle
 import struct
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from wetlands_rx._wire.arena import Arena, Block
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
     CallItems,
     ItemCanceled,
@@ -26,16 +28,20 @@ from wetlands_rx._wire.messages import (
 )
 from wetlands_rx._wire.target import encoded_target, target_of
 from wetlands_rx._wire.values import (
+    LARGE_PIECES,
+    PLAIN_PICKLE,
     CopyBuffer,
     Packed,
-    any_large,
+    SharedParts,
     body_parts,
     copied,
+    copied_part,
     is_plain,
     kind_of,
     open_body,
     pack,
     pack_parts,
+    weight,
 )
 from wetlands_rx.exceptions import ProtocolError
 
@@ -62,11 +68,12 @@ _dumps, _loads = pickle.dumps, pickle.loads
 
 
 class PackedItem(NamedTuple):
-    """An item with out-of-band buffers, as it travels."""
+    """An item with out-of-band buffers, as it travels: as a `Body`."""
 
     flags: int
     parts: Tuple[Buffer, ...]
     size: int
+    blocks: Tuple[Block, ...] = ()
 
 
 Item = Union[bytes, PackedItem, int, float]
@@ -100,26 +107,33 @@ def are_numbers(values: Sequence[Any]) -> bool:
     return kinds == {float}
 
 
-def pack_item(value: Any, copy: CopyBuffer = copied) -> Item:
+def pack_item(value: Any, copy: CopyBuffer = copied, arena: Optional[Arena] = None) -> Item:
     """Pickle an item, now.
 
+    Args:
+        value: The item.
+        copy: Copies a large buffer.
+        arena: Where arrays go, if there is room.
     Raises:
         Exception: whatever the item's own pickling raises.
     """
     if type(value) in _SCALARS:
         return _dumps(value, 5)
-    if any_large((value,)):
-        flags, parts, size = pack_parts(value, copy)
+    heaviest = weight((value,))
+    if heaviest == PLAIN_PICKLE:
+        return _dumps(value, 5)
+    if heaviest == LARGE_PIECES:
+        body = pack_parts(value, copy, arena)
     else:
-        pickled, buffers = pack(value)
+        pickled, buffers = pack(value, arena)
         if not buffers:
             return pickled
-        flags, parts, size = body_parts(pickled, [copy(buffer) for buffer in buffers])
-    return PackedItem(flags, tuple(parts), size)
+        body = body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
+    return PackedItem(body.flags, tuple(body.parts), body.size, body.blocks)
 
 
-def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> List[Buffer]:
-    """Build the frame that runs a function for each of these items.
+def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> Sequence[Buffer]:
+    """Build the frame that runs a function for each of these items; `SharedParts` when one is in the arena.
 
     Args:
         task: The number of the call.
@@ -130,7 +144,8 @@ def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> 
     target = encoded_target(path, function)
     first = items[0]
     if isinstance(first, PackedItem):
-        return [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
+        parts = [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
+        return SharedParts(parts, first.blocks) if first.blocks else parts
     if is_number(first):
         return [encode_frame(ITEMS, PLAIN, task, target + _dumps(items, 5))]
     packed: Any = items
@@ -141,12 +156,12 @@ def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> 
     return [encode_frame(ITEMS, 0, task, target + sizes + b"".join(packed))]
 
 
-def decode_items(frame: Frame) -> CallItems:
+def decode_items(frame: Frame, leases: Optional[Leases] = None) -> CallItems:
     """Read the frame that `encode_items` built."""
     view = memoryview(frame.body)
     path, function, position = target_of(view)
     if frame.flags & BUFFERS:
-        return CallItems(frame.number, path, function, [open_body(frame.flags, view[position:])])
+        return CallItems(frame.number, path, function, [open_body(frame.flags, view[position:], leases)])
     if frame.flags & PLAIN:
         return CallItems(frame.number, path, function, _loads(view[position:]))
     (count,) = _COUNT.unpack_from(view, position)
@@ -170,8 +185,8 @@ def load_item(item: Union[memoryview, Packed, float]) -> Any:
     return _loads(item) if len(item) < _NO_ARRAY_BYTES else Packed(item).load()
 
 
-def record_of(value: Any) -> Record:
-    """Lay out what a function returned.
+def record_of(value: Any, arena: Optional[Arena] = None) -> Record:
+    """Lay out what a function returned. What goes to the arena belongs to who receives the record.
 
     Raises:
         Exception: whatever the value's own pickling raises.
@@ -184,8 +199,9 @@ def record_of(value: Any) -> Record:
     if kind in _SCALARS:
         return _record(_PLAIN_VALUE, [_dumps(value, 5)])
     plain = is_plain(value)
-    pickled, buffers = pack(value)
-    flags, parts, _ = body_parts(pickled, buffers)
+    flags, parts, _, blocks = body_parts(*pack(value, arena))
+    for block in blocks:
+        block.give()
     return _record(_VALUE | flags | (PLAIN if plain else 0), parts)
 
 
@@ -213,7 +229,7 @@ def encode_outcomes(
         seconds: How long they took together.
         last: No more will come.
         parts: The records.
-        flags: BUFFERS when a record has buffers.
+        flags: BUFFERS when a record has buffers that go through the pipe.
     """
     head = _outcomes_head(first, count, seconds, last)
     size = len(head) + sum(len(part) for part in parts)
@@ -237,31 +253,34 @@ def _outcomes_head(first: int, count: int, seconds: float, last: bool) -> bytes:
     return _OUTCOMES.pack(first, count, min(int(seconds * 1e6), 0xFFFFFFFF), last)
 
 
-def decode_outcomes(frame: Frame) -> ItemsDone:
+def decode_outcomes(frame: Frame, leases: Optional[Leases] = None) -> ItemsDone:
     """Read the frame that `encode_outcomes` built."""
     view = memoryview(frame.body)
     first, count, microseconds, last = _OUTCOMES.unpack_from(view)
-    outcomes = read_records(view[_OUTCOMES.size :])
+    outcomes = read_records(view[_OUTCOMES.size :], leases)
     if len(outcomes) != count:
         raise ProtocolError("{} outcomes are announced, and {} have come".format(count, len(outcomes)))
     return ItemsDone(frame.number, first, outcomes, microseconds / 1e6, bool(last))
 
 
-def read_records(view: memoryview) -> List[Outcome]:
+def read_records(view: memoryview, leases: Optional[Leases] = None) -> List[Outcome]:
     """Read records that follow each other.
 
+    Args:
+        view: Their bytes.
+        leases: The worker's arena.
     Raises:
         ProtocolError: they are not records of ours.
     """
     try:
-        return _read_numbers(view) or _read_any(view)
+        return _read_numbers(view) or _read_any(view, leases)
     except ProtocolError:
         raise
     except Exception as error:
         raise ProtocolError("an outcome is malformed: {!r}".format(error)) from error
 
 
-def _read_any(view: memoryview) -> List[Outcome]:
+def _read_any(view: memoryview, leases: Optional[Leases]) -> List[Outcome]:
     outcomes: List[Outcome] = []
     position, end = 0, len(view)
     unpack, loads = _RECORD.unpack_from, _loads
@@ -277,7 +296,7 @@ def _read_any(view: memoryview) -> List[Outcome]:
         if kind == _PLAIN_VALUE and size < _NO_ARRAY_BYTES:
             outcomes.append(loads(blob))
         else:
-            outcomes.append(_outcome(kind, blob))
+            outcomes.append(_outcome(kind, blob, leases))
     return outcomes
 
 
@@ -295,9 +314,11 @@ def _read_numbers(view: memoryview) -> List[Outcome]:
     return numbers if len(numbers) * record.size == len(view) else []
 
 
-def _outcome(kind: int, blob: memoryview) -> Outcome:
+def _outcome(kind: int, blob: memoryview, leases: Optional[Leases]) -> Outcome:
     if kind & _VALUE:
-        packed = open_body(kind, blob)
+        if kind & BUFFERS and blob.readonly:  # arrays are rebuilt over what is in it: they must be writable
+            blob = memoryview(bytearray(blob))
+        packed = open_body(kind, blob, leases)
         if kind & PLAIN:
             try:
                 return packed.load()

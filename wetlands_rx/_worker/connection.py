@@ -14,6 +14,7 @@ from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Threads
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import Up, Updated
 from wetlands_rx.exceptions import ProtocolError
 
@@ -34,6 +35,7 @@ class WorkerConnection:
         on_messages: Receives all messages of one read, on the reader thread.
         on_end: Called once, last, on the reader thread: with None at the end of the stream, else with what is wrong.
         threads: Who calls those who observe `messages`.
+        leases: The arena through which arrays come.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class WorkerConnection:
         on_messages: Callable[[list[Up]], None],
         on_end: Callable[[ProtocolError | None], None],
         threads: Threads,
+        leases: Leases | None = None,
     ) -> None:
         self._socket = sock
+        self._leases = leases
         self._on_messages = on_messages
         self._on_end = on_end
         self._sending = threading.Lock()  # keeps frames whole
@@ -125,7 +129,7 @@ class WorkerConnection:
 
     def _read_until_end(self) -> None:
         decoder = FrameDecoder(_RECEIVE_BYTES)
-        receive, decode = self._socket.recv_into, codec.decode_up
+        receive, decode, leases = self._socket.recv_into, codec.decode_up, self._leases
         while True:
             received = receive(decoder.writable())
             if not received:
@@ -134,7 +138,7 @@ class WorkerConnection:
             wrong: ProtocolError | None = None
             try:
                 for frame in decoder.received(received):
-                    messages.extend(decode(frame))
+                    messages.extend(decode(frame, leases))
             except ProtocolError as error:
                 wrong = error
             if messages:  # what came before something wrong counts

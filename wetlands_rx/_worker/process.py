@@ -17,6 +17,9 @@ from typing import IO, NamedTuple
 from weakref import WeakSet
 
 from wetlands_rx._remote.page import PAGE_BYTES, LeftBehind, SharedPage
+from wetlands_rx._wire.forks import children_see
+from wetlands_rx._wire.leases import Leases
+from wetlands_rx._worker.arenas import CallersArena, arena_file
 from wetlands_rx._worker.output_lines import OutputLines, PrintedLine
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -49,6 +52,7 @@ class WorkerProcess:
         variables: The complete environment of the process.
         supervisor: Watches for its exit and its output.
         on_line: Receives its output.
+        arena: Through which arrays go to it; None: through the socket, and back too.
     Raises:
         OSError: the interpreter cannot be started.
 
@@ -57,12 +61,20 @@ class WorkerProcess:
         began: After its end: the number of the call that began last, or 0.
         left_behind: After its end: what it had done and not sent.
         ended_by_us: It was ended here, and not by itself.
+        leases: Of the arena through which arrays come from it.
     """
 
     def __init__(
-        self, python: Path, variables: Mapping[str, str], supervisor: Supervisor, on_line: OnLine | None = None
+        self,
+        python: Path,
+        variables: Mapping[str, str],
+        supervisor: Supervisor,
+        on_line: OnLine | None = None,
+        arena: CallersArena | None = None,
     ) -> None:
         self._supervisor = supervisor
+        self.arena = arena
+        self.leases: Leases | None = None
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self.socket, other_end = socket.socketpair()
             ours.callback(self.socket.close)
@@ -74,13 +86,15 @@ class WorkerProcess:
             theirs.callback(os.close, page)
             self._page = SharedPage(os.dup(page))
             ours.callback(self._page.close)
+            inherited = [other_end.fileno(), alive_read, page]
+            arguments = [*inherited, *self._arenas(inherited, theirs)]
             self._popen = subprocess.Popen(
-                [str(python), str(_EXECUTOR), str(other_end.fileno()), str(alive_read), str(page)],
+                [str(python), str(_EXECUTOR), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(variables),
-                pass_fds=(other_end.fileno(), alive_read, page),
+                pass_fds=inherited,
                 start_new_session=True,  # a Ctrl-C in the terminal is the caller's business
             )
             ours.pop_all()  # they stay open
@@ -99,6 +113,20 @@ class WorkerProcess:
         self.left_behind = LeftBehind(b"", 0, b"")
         self.ended_by_us = False
         _living.add(self)
+
+    def _arenas(self, inherited: list[int], theirs: contextlib.ExitStack) -> tuple[int, ...]:
+        """What the process must know of the arenas; their files go to those it inherits."""
+        arena, file = self.arena, None if self.arena is None else arena_file()
+        if arena is None or file is None:
+            return ()
+        theirs.callback(os.close, file.descriptor)
+        self.leases = Leases(file.descriptor, file.size, self._children_see)
+        inherited += [arena.file.descriptor, file.descriptor]
+        _leases.add(self.leases)
+        return (arena.file.descriptor, arena.file.size, *file)
+
+    def _children_see(self, inode: int) -> bool:
+        return children_see(inode, self.pid)
 
     def on_exit(self, function: Callable[[], None]) -> None:
         """Call a function when the process ends, also while a grandchild holds its socket open; before `reap`."""
@@ -143,6 +171,8 @@ class WorkerProcess:
             os.close(self._alive_write)
             self.began, self.left_behind = self._page.began(), self._page.left_behind()
             self._page.close()
+            if self.leases is not None:
+                self.leases.owner_ended()
             code = self._popen.returncode
             signal_number = -code if code is not None and code < 0 else None
             self._death = Death(
@@ -179,13 +209,23 @@ class WorkerProcess:
 _living: WeakSet[WorkerProcess] = WeakSet()
 
 
+_leases: WeakSet[Leases] = WeakSet()
+
+
 def _let_go_of_all() -> None:
     for process in list(_living):
         process.let_go()
+    for leases in list(_leases):
+        leases.disown()
+
+
+def _forks() -> None:
+    for leases in list(_leases):
+        leases.forks()
 
 
 # A process that the caller forks would keep its workers alive, and their pipes open, when the caller has died.
-os.register_at_fork(after_in_child=_let_go_of_all)
+os.register_at_fork(before=_forks, after_in_child=_let_go_of_all)
 
 
 def _pidfd_of(pid: int) -> int:

@@ -150,7 +150,12 @@ class Worker:
         self.info = WorkerInfo(environment, index, self._process.pid)
         self._dispatched = Dispatched(self.info)
         self.connection = WorkerConnection(
-            self._process.socket, f"{environment}-{index}", self._on_messages, self._on_end, owner.delivery
+            self._process.socket,
+            f"{environment}-{index}",
+            self._on_messages,
+            self._on_end,
+            owner.delivery,
+            self._process.leases,
         )
 
     def start(self, id_base: int, preload: Sequence[str] = ()) -> None:
@@ -181,6 +186,9 @@ class Worker:
         dispatched = self._dispatched
         for call in calls:
             call.post(dispatched)
+        for call in calls:
+            for block in call.blocks:
+                block.give(self)
         if len(calls) == 1:
             self.connection.send(calls[0].payload)
         else:
@@ -197,6 +205,7 @@ class Worker:
                 if call.cancel_requested:
                     self.insist_on_cancel(call)
             return _TAKEN
+        _take_blocks_back(left)
         begun, others = self._begun(left)
         return Handover(others, begun)
 
@@ -339,6 +348,7 @@ class Worker:
         self._canceling.difference_update(recalled.calls)
         running = self._held.get(recalled.running)
         rest = running.give_back(recalled.left) if isinstance(running, Items) else None
+        _take_blocks_back(calls)
         self._owner.on_recalled(self, calls, rest)
 
     def _greeted(self, hello: Hello) -> None:
@@ -358,11 +368,14 @@ class Worker:
         self._hear_what_was_left()
         with self._lock:
             self._ended = True
+            _take_blocks_back(self.held)
             # Who is handing a call over right now finds out by itself.
             held = [call for number, call in self._held.items() if number not in self._handing]
             for call in held:
                 del self._held[call.number]
         self.connection.close(None if self._exiting else self.error or self._died())
+        if self._process.arena is not None:
+            self._process.arena.reclaim(self)
         begun, others = self._begun(held)
         self._owner.on_lost(self, begun, others)
 
@@ -370,7 +383,7 @@ class Worker:
         """The answers that it had not sent yet."""
         frames = self._process.left_behind.frames
         with contextlib.suppress(ProtocolError):  # the user's code may write there
-            messages = [message for frame in frames_of(frames) for message in codec.decode_up(frame)]
+            messages = [message for frame in frames_of(frames) for message in codec.decode_up(frame, self._process.leases)]
             self._on_messages(messages)
 
     def _begun(self, calls: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -381,7 +394,7 @@ class Worker:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
                     _, first, records = self._process.left_behind
-                    done = ItemsDone(began, first, read_records(memoryview(records)), 0.0, last=False)
+                    done = ItemsDone(began, first, read_records(memoryview(records), self._process.leases), 0.0, last=False)
                     outcomes = call.take(done)
                     if outcomes is not None:
                         self._owner.on_outcomes(done._replace(outcomes=outcomes.values))
@@ -392,3 +405,10 @@ class Worker:
         death = self.death
         assert death is not None
         return WorkerDiedError(str(self.info), death.exit_code, death.signal, death.stderr_tail)
+
+
+def _take_blocks_back(calls: Sequence[Work]) -> None:
+    """What calls refer to in the arena is the caller's again: the process has not begun them, or is dead."""
+    for call in calls:
+        for block in call.blocks:
+            block.take_back()

@@ -165,10 +165,11 @@ def test_a_result_of_a_users_class_is_left_for_a_delivery_thread() -> None:
         message.packed.load()
 
 
-def test_an_array_that_this_numpy_cannot_build_is_left_too() -> None:
-    frame = frame_of(codec.encode_result(TASK, np.arange(3)))
-    assert frame.flags == BUFFERS | PLAIN
-    body = bytes(frame.body).replace(b"numpy", b"numpi")
+@pytest.mark.parametrize(("size", "flags"), [(3, PLAIN), (3000, BUFFERS | PLAIN)])
+def test_an_array_that_cannot_be_built_here_is_left_too(size: int, flags: int) -> None:
+    frame = frame_of(codec.encode_result(TASK, np.arange(size)))
+    assert frame.flags == flags
+    body = bytes(frame.body).replace(b"rebuilt", b"rebuild")
     (message,) = codec.decode_up(frame._replace(body=body))
     assert isinstance(message, FinishedUnopened)
 
@@ -238,6 +239,6 @@ def test_a_malformed_message_is_an_error_or_left_unopened(kind: int, body: bytes
 
 @pytest.mark.parametrize("kind", [codec.RESULT, codec.OUTPUT])
 def test_a_value_whose_buffers_are_cut_off_is_an_error(kind: int) -> None:
-    frame = frame_of(codec.encode_result(TASK, np.arange(10)))
+    frame = frame_of(codec.encode_result(TASK, np.arange(3000)))
     with pytest.raises(ProtocolError):
         codec.decode_up(frame._replace(kind=kind, body=bytes(frame.body)[:-1]))

@@ -12,7 +12,19 @@ import pytest
 
 from wetlands_rx._wire.frames import BUFFERS, encode_frame
 from wetlands_rx._wire.memory import LARGE_BYTES
-from wetlands_rx._wire.values import Packed, any_large, body_parts, copied, is_plain, open_body, pack, pack_parts
+from wetlands_rx._wire.values import (
+    LARGE_PIECES,
+    PICKLE_AND_BUFFERS,
+    PLAIN_PICKLE,
+    Packed,
+    body_parts,
+    copied,
+    is_plain,
+    open_body,
+    pack,
+    pack_parts,
+    weight,
+)
 from wetlands_rx.exceptions import ProtocolError
 
 
@@ -88,7 +100,7 @@ def test_not_plain(value: Any) -> None:
 
 def through(value: Any) -> Any:
     pickled, buffers = pack(value)
-    flags, parts, size = body_parts(pickled, buffers)
+    flags, parts, size, _ = body_parts(pickled, buffers)
     body = bytearray().join(parts)
     assert len(body) == size
     return open_body(flags, body).load()
@@ -134,9 +146,9 @@ def test_one_array_given_twice_comes_back_as_one() -> None:
 
 def test_a_contiguous_array_is_not_copied_into_the_pickle() -> None:
     array = np.zeros(1_000_000, dtype=np.uint8)
-    pickled, buffers = pack([array, array[:10]])
+    pickled, buffers = pack([array, array[:10_000], array[:10]])
     assert len(pickled) < 1000
-    assert [buffer.nbytes for buffer in buffers] == [1_000_000, 10]
+    assert list(map(len, buffers)) == [1_000_000, 10_000]
     assert np.shares_memory(np.frombuffer(buffers[0], dtype=np.uint8), array)
 
 
@@ -147,13 +159,13 @@ def test_what_cannot_be_pickled_raises() -> None:
 
 def body_of(value: Any) -> bytes:
     pickled, buffers = pack(value)
-    flags, parts, _ = body_parts(pickled, buffers)
+    flags, parts, _, _ = body_parts(pickled, buffers)
     assert flags == BUFFERS
     return b"".join(parts)
 
 
 def test_a_table_of_buffers_that_is_cut_is_an_error() -> None:
-    body = body_of([np.arange(10), np.arange(5)])
+    body = body_of([np.arange(1010), np.arange(1025)])
     for length in range(len(body)):
         with pytest.raises(ProtocolError):
             open_body(BUFFERS, body[:length])
@@ -197,14 +209,14 @@ LARGE = LARGE_BYTES + 5
     ],
 )
 def test_a_large_value_comes_back_equal(value: Any) -> None:
-    flags, parts, size = pack_parts(value, copied)
+    flags, parts, size, _ = pack_parts(value, copied)
     assert sum(map(len, parts)) == size
     np.testing.assert_equal(open_body(flags, bytearray().join(parts)).load(), value)
 
 
 def test_a_change_after_packing_does_not_show() -> None:
     array, text = np.zeros(LARGE, np.uint8), bytearray(LARGE)
-    flags, parts, _ = pack_parts((array, text), copied)
+    flags, parts, _, _ = pack_parts((array, text), copied)
     array[:], text[:2] = 1, b"!!"
     there, letters = open_body(flags, bytearray().join(parts)).load()
     assert not there.any()
@@ -213,36 +225,30 @@ def test_a_change_after_packing_does_not_show() -> None:
 
 def test_large_bytes_are_neither_copied_nor_joined() -> None:
     value = b"x" * LARGE
-    _, parts, _ = pack_parts((value,), copied)
+    _, parts, _, _ = pack_parts((value,), copied)
     assert any(part is value for part in parts)
 
 
+@pytest.mark.parametrize("value", [b"x" * LARGE, bytearray(LARGE), ("text", [1, {"image": b"x" * LARGE}])])
+def test_large_pieces(value: Any) -> None:
+    assert weight([None, 1, value]) == LARGE_PIECES
+
+
 @pytest.mark.parametrize(
     "value",
     [
-        b"x" * LARGE,
-        bytearray(LARGE),
         np.zeros(LARGE, np.uint8),
-        np.zeros(2 * LARGE, np.uint8)[::2],
-        ("text", [1, {"image": b"x" * LARGE}]),
-    ],
-)
-def test_large(value: Any) -> None:
-    assert any_large([None, 1, value])
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        3,
-        b"x" * (LARGE_BYTES - 1),
-        np.zeros(LARGE // 8 - 1),
         [[[[b"x" * LARGE]]]],
         [b"x" * LARGE] + [1] * 16,
         Point(1, 2),
         object(),
+        {(1, 2): 3},
     ],
 )
-def test_not_large_or_too_deep_or_too_many_to_be_looked_at(value: Any) -> None:
-    assert not any_large([value])
+def test_what_is_not_looked_at_any_closer_is_pickled_with_its_buffers(value: Any) -> None:
+    assert weight([value]) == PICKLE_AND_BUFFERS
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", b"x" * (LARGE_BYTES - 1), [1, ("a", {"b": 2.5})], {1: {"c": None}}])
+def test_pythons_own_scalars_need_nothing_but_a_pickle(value: Any) -> None:
+    assert weight([value]) == PLAIN_PICKLE

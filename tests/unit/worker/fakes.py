@@ -27,6 +27,7 @@ class FakeProcess:
         self.socket, self._theirs = socket.socketpair()
         self._theirs.settimeout(10.0)
         self.page = SharedPage(memory_file())
+        self.arena = self.leases = None
         self.began, self.left_behind = 0, LeftBehind(b"", 0, b"")
         self.channel = Channel(self._theirs, self.page)
         self.killed = threading.Event()

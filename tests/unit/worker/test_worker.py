@@ -261,7 +261,8 @@ def test_a_process_that_speaks_another_protocol_is_ended(
     process.write(hello)
     owner.wait_for(("lost", []))
     assert not worker.ready
-    assert "protocol 4, we speak 3" in str(worker.error)
+    theirs, ours = codec.PROTOCOL_VERSION + 1, codec.PROTOCOL_VERSION
+    assert f"protocol {theirs}, we speak {ours}" in str(worker.error)
 
 
 def test_giving_up_says_why(owner: Owner, process: FakeProcess, worker: Worker) -> None:

@@ -1,0 +1,40 @@
+"""Whether a process that was forked from this one still sees some shared memory."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from typing import Iterator
+
+
+def children_see(inode: int, other_than: int = 0) -> bool:
+    """True when a child of this process has the file with this inode mapped, or when that cannot be told.
+
+    Args:
+        inode: Of a file without a name.
+        other_than: A child that may.
+    """
+    try:
+        children = [pid for pid in _children() if pid != other_than]
+    except OSError:
+        return True
+    return any(_sees(pid, inode) for pid in children)
+
+
+def _children() -> Iterator[int]:
+    found = glob.glob("/proc/self/task/*/children")
+    if not found:
+        raise FileNotFoundError("/proc/self/task/*/children")
+    for path in found:
+        with contextlib.suppress(FileNotFoundError), open(path) as file:  # else a thread that has ended
+            yield from map(int, file.read().split())
+
+
+def _sees(pid: int, inode: int) -> bool:
+    try:
+        with open("/proc/{}/maps".format(pid)) as file:
+            return any(line.split()[4] == str(inode) for line in file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
