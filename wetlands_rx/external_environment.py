@@ -396,7 +396,8 @@ class ExternalEnvironment(Environment, runtime.Closable):
             return super()._feeder(module_path, function, chunksize, sink)
         path, name = self._located(module_path, function)
         target = f"{os.path.basename(path)}:{name}"
-        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), partial(packed_item, target, self._arena()))
+        pack = partial(packed_item, target, self._arena())
+        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), pack)
 
     # --- Commands
 

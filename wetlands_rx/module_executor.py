@@ -1,8 +1,8 @@
 """The program that a worker process starts: find our files by their place, then serve.
 
-Run as `python module_executor.py SOCKET_FD LIVENESS_FD PAGE_FD [ARENA_FD SIZE ARENA_FD SIZE MOST]`. The first lines run on any Python, so that one which
-is too old says so. Nothing of ours is installed in the environment: the package is loaded from where this file lies,
-and only its standard-library part is touched.
+Run as `python module_executor.py SOCKET_FD LIVENESS_FD PAGE_FD [ARENA_FD SIZE ARENA_FD SIZE MOST]`. The first lines
+run on any Python, so that one which is too old says so. Nothing of ours is installed in the environment: the package
+is loaded from where this file lies, and only its standard-library part is touched.
 """
 
 # pyright: reportTypeCommentUsage=false

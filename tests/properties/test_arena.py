@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,8 @@ def test_kinds_are_in_the_order_of_sizes(one: int, other: int) -> None:
     small, large = kind_for(min(one, other)), kind_for(max(one, other))
     assert small is not None
     assert large is not None
-    assert (small.number <= large.number) and (small.bytes <= large.bytes)
+    assert small.number <= large.number
+    assert small.bytes <= large.bytes
     assert (small.number == large.number) == (small.bytes == large.bytes)
 
 
@@ -77,7 +79,7 @@ def test_blocks_never_overlap_and_all_come_back(steps: list[tuple[str, int]]) ->
             elif what == "release":
                 arena.release()
             ranges = sorted([(b.offset, len(b)) for b in held] + [(offset, size) for offset, size, _, _ in lent])
-            assert all(a + size <= b for (a, size), (b, _) in zip(ranges, ranges[1:], strict=False))
+            assert all(a + size <= b for (a, size), (b, _) in pairwise(ranges))
             assert not ranges or (ranges[0][0] >= FLAGS_BYTES and ranges[-1][0] + ranges[-1][1] <= SIZE)
             assert all(view[0] == view[-1] == wanted for _, _, wanted, view in lent)
             assert arena.in_use == len(ranges)

@@ -20,6 +20,7 @@ from wetlands_rx._remote.outbox import Outbox
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.forks import children_see
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
 from wetlands_rx._wire.items import Record, encode_large_outcome, encode_outcomes
 from wetlands_rx._wire.leases import Leases
@@ -91,19 +92,16 @@ class Channel:
     Args:
         sock: A connected stream socket.
         page: Memory that outlives this process: which call began last, and what was not sent yet.
-        arena: Where arrays go on their way to the caller; None: through the pipe.
-        leases: The arena through which they come.
 
     Attributes:
         received: How often something was received.
+        arena: Where arrays go on their way to the caller; None: through the pipe.
     """
 
-    def __init__(
-        self, sock: socket.socket, page: SharedPage, arena: Optional[Arena] = None, leases: Optional[Leases] = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, page: SharedPage) -> None:
         self._socket = sock
-        self.arena = arena
-        self._leases = leases
+        self.arena: Optional[Arena] = None
+        self._leases: Optional[Leases] = None
         self._starts = page.begins
         self._outbox = Outbox(page)
         self._kept_since = self._began = 0.0
@@ -127,6 +125,23 @@ class Channel:
         self._updates_sent_at = 0.0
         self._flush_wanted = threading.Event()
         self._flusher: Optional[threading.Thread] = None
+
+    def use_arenas(self, theirs: int, their_size: int, ours: int, our_size: int, most: int) -> None:
+        """Let arrays come and go through shared memory.
+
+        Args:
+            theirs: The file of the arena through which they come.
+            their_size: Its size.
+            ours: The file of the one through which they go.
+            our_size: Its size.
+            most: How much of it may have memory.
+        Raises:
+            OSError, ValueError: they cannot be mapped.
+        """
+        self._leases = Leases(theirs, their_size, children_see)
+        os.close(theirs)
+        os.set_inheritable(ours, False)
+        self.arena = Arena(ours, our_size, most, threading.Lock())
 
     # --- receiving
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import sys
-import threading
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
@@ -22,10 +21,8 @@ from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._remote.parent import die_with_parent
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arena import Arena
-from wetlands_rx._wire.forks import children_see
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import CANCELED_RECORD, Record, encode_outcome, load_item, record_of, record_of_failure
-from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
 from wetlands_rx.exceptions import SerializationError
 
@@ -37,27 +34,22 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] 
         socket_fd: An inherited, connected stream socket.
         liveness_fd: The read end of a pipe that closes when the caller ends.
         page_fd: A file in memory that tells the caller, also after this process has ended, which call began last.
-        memory: The arena through which arrays come: a descriptor, and its size; the one through which they go: likewise,
-            and how much of it may have memory. Nothing: they come and go through the socket.
+        memory: The arena through which arrays come, a descriptor and its size; the one through which they go, likewise;
+            and how much of that one may have memory. Nothing: they come and go through the socket.
     """
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)
     sock.set_inheritable(False)
     page = SharedPage(page_fd)
-    channel = Channel(sock, page, *_arenas(*memory) if memory else ())
+    channel = Channel(sock, page)
+    if memory:
+        channel.use_arenas(*memory)
     # A process that the user's code forks must not keep the pipe open after this one died.
     os.register_at_fork(before=channel.forks, after_in_child=channel.close)
     output = Output()
     output.install()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
         _Worker(channel, output).run()
-
-
-def _arenas(theirs: int, their_size: int, ours: int, our_size: int, most: int) -> Tuple[Arena, Leases]:
-    leases = Leases(theirs, their_size, children_see)
-    os.close(theirs)
-    os.set_inheritable(ours, False)
-    return Arena(ours, our_size, most, threading.Lock()), leases
 
 
 class _Worker:
@@ -122,7 +114,11 @@ class _Worker:
             return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
         finally:
             state.ended = True
-        return ([], True) if state.acknowledged else (encoded_result(call.task, value, seconds, self._channel.arena), False)
+        return (
+            ([], True)
+            if state.acknowledged
+            else (encoded_result(call.task, value, seconds, self._channel.arena), False)
+        )
 
     def _items(self, call: CallItems) -> None:
         """Run a function for each item; the outcomes are sent on the way."""

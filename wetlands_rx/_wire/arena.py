@@ -1,16 +1,16 @@
 """Shared memory into which one process copies arrays, for others to use in place.
 
-An arena is one file without a name, which both sides have mapped since the worker's start. It is far larger than what it
-holds: only what is in use, or was a moment ago, takes memory. So nothing is announced, opened or closed per array.
+An arena is one file without a name, which both sides have mapped since the worker's start. It is far larger than what
+it holds: only what is in use, or was a moment ago, takes memory. So nothing is announced, opened or closed per array.
 
     offset  size         field
     0       FLAGS_BYTES  one byte for each block that can be: FREE, or what else its owner says of it
     then    ...          the blocks, at the places that `Arena.take` gave them
 
 The process that fills the arena takes blocks. Whoever receives one gives it back by writing FREE, from whatever thread
-drops the last array in it: no message, no lock, and it need not be alive to hear of it. Blocks are of fixed sizes, four to
-each power of two, so that one that comes free fits the next array of its kind, whose pages are there already: a copy to
-new pages is ten times as slow.
+drops the last array in it: no message, no lock, and the owner may be busy. Blocks are of fixed sizes, four to each
+power of two, so that one that comes free fits the next array of its kind, whose pages are there already: a copy to new
+pages is ten times as slow.
 """
 
 from __future__ import annotations
@@ -188,9 +188,13 @@ class Arena:
             flag = _flag(kind.number, slot)
             self._memory[flag] = _TAKEN
             self.given.pop(flag, None)
+            slots = self._kinds[kind.number]
+        block = Block(self, flag, slots.offsets[slot], size)
+        if not self._back(slots, slot, size):
+            return None
+        with self._lock:
             self.taken += 1
-        block = Block(self, flag, self._kinds[kind.number].offsets[slot], size)
-        return block if self._back(self._kinds[kind.number], slot, size) else None
+        return block
 
     def _free_slot(self, kind: Kind) -> Optional[int]:
         if self._file < 0:

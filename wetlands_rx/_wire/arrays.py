@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 _INLINE_BYTES = 8192
 """Smaller arrays are part of the pickle."""
 
+kind_of: Callable[[Any], Any] = type  # for type checkers: what is asked of it is for that kind
 Reduced = Tuple[Any, ...]
 WritableCopy = Callable[[int], Optional[memoryview]]
 """Memory of so many bytes that will travel with the pickle; None when there is none."""
@@ -41,15 +42,19 @@ class Reducers(Dict[Any, Callable[[Any], Any]]):
         super().__init__()
         self._numpy = numpy
         self._room = room
-        self[numpy.ndarray] = self._array
-        self[numpy.memmap] = self._memmap
-        masked = sys.modules.get("numpy.ma")
-        if masked is not None:
-            self[masked.MaskedArray] = self._masked
 
     def __missing__(self, kind: Any) -> Callable[[Any], Any]:
-        if issubclass(kind, self._numpy.generic):
+        # Nothing is kept here: a method in its own object's dictionary is a cycle, and cycles keep memory for long.
+        numpy = self._numpy
+        if kind is numpy.ndarray:
+            return self._array
+        if kind is numpy.memmap:
+            return self._memmap
+        if issubclass(kind, numpy.generic):
             return self._scalar
+        masked = sys.modules.get("numpy.ma")
+        if masked is not None and kind is masked.MaskedArray:
+            return self._masked
         return copyreg.dispatch_table[kind]
 
     def _array(self, array: Any) -> Reduced:
@@ -124,12 +129,13 @@ def described(numpy: Any, dtype: Any) -> Any:
 
 def dtype_of(numpy: Any, description: Any) -> Any:
     """The dtype that was described."""
-    if isinstance(description, tuple):
+    kind = kind_of(description)
+    if kind is tuple:
         base, shape = description
         return numpy.dtype((dtype_of(numpy, base), shape))
-    if not isinstance(description, dict):
+    if kind is not dict:
         return numpy.dtype(description)
-    fields = {key: description[key] for key in ("names", "offsets", "itemsize")}
+    fields: Dict[str, Any] = {key: description[key] for key in ("names", "offsets", "itemsize")}
     if any(title is not None for title in description["titles"]):
         fields["titles"] = description["titles"]
     fields["formats"] = [dtype_of(numpy, form) for form in description["formats"]]

@@ -182,9 +182,7 @@ def encode_log(task: int, level: int, text: str) -> bytes:
     return encode_frame(LOG, PLAIN, task, _dumps((level, text), 5))
 
 
-def _value_frame(
-    kind: int, task: int, value: Any, plain: bool, before: bytes, arena: Optional[Arena]
-) -> List[Buffer]:
+def _value_frame(kind: int, task: int, value: Any, plain: bool, before: bytes, arena: Optional[Arena]) -> List[Buffer]:
     flags, parts, size, blocks = body_parts(*pack(value, arena))
     for block in blocks:
         block.give()

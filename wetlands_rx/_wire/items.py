@@ -16,6 +16,7 @@ import struct
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.arena import Arena, Block
+from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
@@ -37,7 +38,6 @@ from wetlands_rx._wire.values import (
     copied,
     copied_part,
     is_plain,
-    kind_of,
     open_body,
     pack,
     pack_parts,

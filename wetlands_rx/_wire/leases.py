@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 from weakref import ref
 
 from wetlands_rx._wire.arena import FLAGS_BYTES, FREE, advise, forget, kind_for, mapped
@@ -37,7 +38,7 @@ class Leases:
     """
 
     def __init__(self, descriptor: int, size: int, shared_with: Callable[[int], bool] = lambda inode: False) -> None:
-        self._memory = mapped(descriptor, size)
+        self._memory: Optional[mmap.mmap] = mapped(descriptor, size)
         self._inode = os.fstat(descriptor).st_ino
         self._size = size
         self._shared_with = shared_with
@@ -55,17 +56,18 @@ class Leases:
         Raises:
             ProtocolError: there is no such block.
         """
-        kind = kind_for(size)
-        if kind is None or offset < FLAGS_BYTES or offset + kind.bytes > self._size or not 0 <= flag < FLAGS_BYTES:
+        kind, memory = kind_for(size), self._memory
+        within = kind is not None and FLAGS_BYTES <= offset <= self._size - kind.bytes and 0 <= flag < FLAGS_BYTES
+        if memory is None or kind is None or not within:
             raise ProtocolError("there is no block of {} bytes at {}".format(size, offset))
         if self._waiting:
             self._give_back_what_waits()
         try:
             import ctypes
         except ImportError:  # an interpreter without it: copy, and let go at once
-            return self._copied(offset, size, flag)
+            return self._copied(memory, offset, size, flag)
         # Not a view of the mapping itself: that one never goes.
-        owner: Any = (ctypes.c_char * kind.bytes).from_buffer(self._memory, offset)
+        owner: Any = (ctypes.c_char * kind.bytes).from_buffer(memory, offset)
         lease = _Lease(owner, self._dropped)
         lease.flag, lease.offset, lease.size = flag, offset, kind.bytes
         self._leases[flag] = lease
@@ -75,10 +77,10 @@ class Leases:
         """Let go of a block without giving it back: its owner will send it to somebody else."""
         self._leases.pop(flag, None)
 
-    def _copied(self, offset: int, size: int, flag: int) -> memoryview:
+    def _copied(self, memory: mmap.mmap, offset: int, size: int, flag: int) -> memoryview:
         copy = room(size)
-        copy[:] = memoryview(self._memory)[offset : offset + size]
-        self._memory[flag] = FREE
+        copy[:] = memoryview(memory)[offset : offset + size]
+        memory[flag] = FREE
         return copy
 
     def _dropped(self, lease: _Lease) -> None:
@@ -92,9 +94,15 @@ class Leases:
         self._give_back(flag, lease.offset, lease.size)
 
     def _give_back(self, flag: int, offset: int, size: int) -> None:
-        if self._ended:  # nobody will use it again
-            forget(self._memory, offset, size)
-        self._memory[flag] = FREE
+        memory = self._memory
+        if memory is None:
+            return
+        if not self._ended:
+            memory[flag] = FREE
+            return
+        forget(memory, offset, size)  # nobody will use it again
+        if not self._leases and not self._waiting:
+            self._memory = None  # the one that goes now has the last reference to it
 
     def _give_back_what_waits(self) -> None:
         if not self._shared_with(self._inode):
@@ -112,19 +120,20 @@ class Leases:
     def disown(self) -> None:
         """In the forked child: it gives nothing back."""
         self._disowned = True
+        self._leases.clear()
+        self._waiting.clear()
 
     def owner_ended(self) -> None:
         """The process whose arena it is has ended: only what is lent now keeps its memory."""
         self._ended = True
-        with contextlib.suppress(BufferError):  # something is lent
-            self._memory.close()
-            self._disowned = True
+        memory = self._memory
+        if memory is None or not (self._leases or self._waiting):
+            self._memory = None
             return
         position = FLAGS_BYTES
         kept = [(lease.offset, lease.size) for lease in list(self._leases.values())]
         kept += [(offset, size) for _, offset, size in self._waiting]
         for offset, size in [*sorted(kept), (self._size, 0)]:
             if offset > position:
-                advise(self._memory, "MADV_REMOVE", position, offset - position)  # nearly all of it is empty
+                advise(memory, "MADV_REMOVE", position, offset - position)  # nearly all of it is empty
             position = offset + size
-

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.arena import SHARED_BYTES, Arena, Block
-from wetlands_rx._wire.arrays import Reducers, numpy_if_loaded
+from wetlands_rx._wire.arrays import Reducers, kind_of, numpy_if_loaded
 from wetlands_rx._wire.frames import BUFFERS, SHARED, Buffer
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.memory import LARGE_BYTES
@@ -24,7 +24,6 @@ Part = Union[Buffer, Block]
 """A piece of a body: bytes that go through the pipe, or a block of the arena, which does not."""
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _SMALL = frozenset((type(None), bool, int, float, complex, str))
-kind_of: Callable[[Any], Any] = type  # for type checkers: what is asked of it is for that kind
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -233,7 +232,7 @@ class Body(NamedTuple):
     blocks: Tuple[Block, ...] = ()
 
 
-class SharedParts(Tuple[Buffer, ...]):
+class SharedParts(Tuple[Buffer, ...]):  # noqa: SLOT001 - a tuple has no room for slots
     """The parts of a frame that refers to blocks of an arena, which it holds.
 
     Attributes:
@@ -244,7 +243,7 @@ class SharedParts(Tuple[Buffer, ...]):
 
     def __new__(cls, parts: Iterable[Buffer], blocks: Tuple[Block, ...]) -> SharedParts:  # noqa: PYI034 - 3.8
         """Hold both."""
-        made = super().__new__(cls, parts)  # type: ignore[type-var]
+        made = super().__new__(cls, parts)
         made.blocks = blocks
         return made
 

@@ -171,8 +171,6 @@ class WorkerProcess:
             os.close(self._alive_write)
             self.began, self.left_behind = self._page.began(), self._page.left_behind()
             self._page.close()
-            if self.leases is not None:
-                self.leases.owner_ended()
             code = self._popen.returncode
             signal_number = -code if code is not None and code < 0 else None
             self._death = Death(

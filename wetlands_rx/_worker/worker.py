@@ -168,6 +168,7 @@ class Worker:
         """End the process of a worker that could not be started; nobody is told."""
         self._process.kill()
         self.death = self._process.reap()
+        self._let_go_of_arena()
         self.connection.close(None)
 
     @property
@@ -377,13 +378,21 @@ class Worker:
         if self._process.arena is not None:
             self._process.arena.reclaim(self)
         begun, others = self._begun(held)
+        self._let_go_of_arena()
         self._owner.on_lost(self, begun, others)
+
+    def _let_go_of_arena(self) -> None:
+        """After the last message that refers to it."""
+        if self._process.leases is not None:
+            self._process.leases.owner_ended()
 
     def _hear_what_was_left(self) -> None:
         """The answers that it had not sent yet."""
         frames = self._process.left_behind.frames
         with contextlib.suppress(ProtocolError):  # the user's code may write there
-            messages = [message for frame in frames_of(frames) for message in codec.decode_up(frame, self._process.leases)]
+            messages = [
+                message for frame in frames_of(frames) for message in codec.decode_up(frame, self._process.leases)
+            ]
             self._on_messages(messages)
 
     def _begun(self, calls: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -394,7 +403,9 @@ class Worker:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
                     _, first, records = self._process.left_behind
-                    done = ItemsDone(began, first, read_records(memoryview(records), self._process.leases), 0.0, last=False)
+                    done = ItemsDone(
+                        began, first, read_records(memoryview(records), self._process.leases), 0.0, last=False
+                    )
                     outcomes = call.take(done)
                     if outcomes is not None:
                         self._owner.on_outcomes(done._replace(outcomes=outcomes.values))

@@ -214,8 +214,7 @@ def test_a_value_that_only_the_user_can_open_is_opened_on_delivery() -> None:
 
 
 def packed(value: object) -> Packed:
-    pickled, buffers = pack(value)
-    return Packed(pickled, tuple(buffers))
+    return Packed(pack(value)[0])
 
 
 class Bomb:

@@ -191,13 +191,10 @@ def test_a_block_is_backed_as_far_as_it_is_used(arena: Arena) -> None:
     assert arena.backed == 5 * MEGABYTE
 
 
-def test_after_the_owners_end_only_what_is_lent_keeps_its_memory(
-    arena: Arena, leases: Leases, descriptor: int
-) -> None:
+def test_after_the_owners_end_only_what_is_lent_keeps_its_memory(arena: Arena, leases: Leases, descriptor: int) -> None:
     blocks = [given(arena, 10 * MEGABYTE) for _ in range(3)]
-    for block in blocks:
-        block.view[:] = b"x" * len(block)
-    del block
+    for place in range(3):
+        blocks[place].view[:] = b"x" * len(blocks[place])
     first = leases.lease(blocks[0].offset, len(blocks[0]), blocks[0].flag)
     last = leases.lease(blocks[2].offset, len(blocks[2]), blocks[2].flag)
     leases.owner_ended()
@@ -238,7 +235,7 @@ def test_a_forked_process_gives_nothing_back(arena: Arena, leases: Leases, descr
     taken_flags = [block.flag, own.flag]
     del lent, own
     assert [flags[flag] for flag in taken_flags] == [1, 1]
-    arena._memory.close()
+    del arena._memory  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_closed_arena_gives_no_more(arena: Arena) -> None:
@@ -249,9 +246,7 @@ def test_a_closed_arena_gives_no_more(arena: Arena) -> None:
     del block
 
 
-def test_without_ctypes_the_bytes_are_copied(
-    arena: Arena, leases: Leases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ctypes_the_bytes_are_copied(arena: Arena, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ctypes", None)
     block = given(arena, MEGABYTE)
     block.view[:3] = b"abc"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ SIZE = 1 << 30
 INSIDE, BESIDE, SHARED = 10, 2_000, 200_000
 STRUCTURED = np.dtype([("x", "<f4"), ("label", "U5"), ("box", "i2", (2, 2))])
 ALIGNED = np.dtype([("a", "u1"), ("b", "f8")], align=True)
-TITLED = np.dtype({"names": ["r", "g"], "formats": ["u1", "u1"], "offsets": [0, 3], "itemsize": 8, "titles": ["R", None]})
+TITLED = np.dtype(
+    {"names": ["r", "g"], "formats": ["u1", "u1"], "offsets": [0, 3], "itemsize": 8, "titles": ["R", None]}
+)
 
 
 @pytest.fixture
@@ -33,6 +36,11 @@ def memory() -> Generator[tuple[Arena, Leases], None, None]:
     yield arena, leases
     arena.close()
     leases.owner_ended()
+
+
+def counted(stop: Any, to: Any = None, step: Any = None) -> Any:
+    numbers: Any = np.arange
+    return numbers(stop) if to is None else numbers(stop, to, step)
 
 
 def through(value: Any, memory: tuple[Arena, Leases] | None = None) -> Any:
@@ -54,24 +62,27 @@ def same(back: Any, array: Any) -> None:
     np.testing.assert_array_equal(back, array)
 
 
-ARRAYS = {
-    **{name: lambda n, name=name: (np.arange(n) % 100).astype(name) for name in "? i1 u2 <i4 >i4 u8 f2 <f4 >f8 c8 c16 g".split()},
-    "datetime": lambda n: np.arange(n).astype("<M8[25s]"),
-    "timedelta": lambda n: np.arange(n).astype("m8[ns]"),
-    "text": lambda n: np.arange(n).astype("U7"),
-    "bytes": lambda n: np.arange(n).astype("S9"),
+ARRAYS: dict[str, Callable[[Any], Any]] = {
+    **{
+        name: lambda n, name=name: (counted(n) % 100).astype(name)
+        for name in ["?", "i1", "u2", "<i4", ">i4", "u8", "f2", "<f4", ">f8", "c8", "c16", "g"]
+    },
+    "datetime": lambda n: counted(n).astype("<M8[25s]"),
+    "timedelta": lambda n: counted(n).astype("m8[ns]"),
+    "text": lambda n: counted(n).astype("U7"),
+    "bytes": lambda n: counted(n).astype("S9"),
     "void": lambda n: np.zeros(n, "V3"),
     "structured": lambda n: np.zeros(n, STRUCTURED),
     "aligned": lambda n: np.ones(n, ALIGNED),
     "titled": lambda n: np.ones(n, TITLED),
     "record": lambda n: np.zeros(n, np.dtype((np.record, [("x", "f4")]))),
-    "F order": lambda n: np.asfortranarray(np.arange(2 * n).reshape(2, n)),
-    "C order, 3-D": lambda n: np.arange(4 * n).reshape(2, n, 2),
-    "transposed": lambda n: np.arange(4 * n).reshape(2, n, 2).transpose(2, 0, 1),
-    "strided": lambda n: np.arange(2 * n)[::2],
-    "reversed": lambda n: np.arange(n)[::-1],
-    "strided dates": lambda n: np.arange(2 * n).astype("M8[s]")[::2],
-    "broadcast": lambda n: np.broadcast_to(np.arange(5), (n, 5)),
+    "F order": lambda n: np.asfortranarray(counted(2 * n).reshape(2, n)),
+    "C order, 3-D": lambda n: counted(4 * n).reshape(2, n, 2),
+    "transposed": lambda n: counted(4 * n).reshape(2, n, 2).transpose(2, 0, 1),
+    "strided": lambda n: counted(2 * n)[::2],
+    "reversed": lambda n: counted(n)[::-1],
+    "strided dates": lambda n: counted(2 * n).astype("M8[s]")[::2],
+    "broadcast": lambda n: np.broadcast_to(counted(5), (n, 5)),
     "objects": lambda n: np.array([None, "text", (1, 2)] * n, dtype=object),
     "structured objects": lambda n: np.zeros(n, [("x", object), ("y", "f4")]),
 }
@@ -91,14 +102,16 @@ def test_an_array_comes_back_the_same(kind: str, size: int, memory: tuple[Arena,
     assert memory[0].in_use == 0
 
 
-@pytest.mark.parametrize("array", [np.array(3.5), np.array("text"), np.zeros(0), np.zeros((3, 0, 2), "i2"), np.zeros(4, "U0")])
+@pytest.mark.parametrize(
+    "array", [np.array(3.5), np.array("text"), np.zeros(0), np.zeros((3, 0, 2), "i2"), np.zeros(4, "U0")]
+)
 def test_no_dimension_no_element_no_byte(array: Any, memory: tuple[Arena, Leases]) -> None:
     same(through(array, memory), array)
 
 
 def test_a_read_only_array_arrives_read_only(memory: tuple[Arena, Leases]) -> None:
     for size in (INSIDE, BESIDE, SHARED):
-        array = np.arange(size)
+        array = counted(size)
         array.flags.writeable = False
         same(through(array, memory), array)
 
@@ -111,7 +124,7 @@ def test_what_arrives_is_independent_of_what_was_sent(memory: tuple[Arena, Lease
 
 
 def test_one_array_given_twice_arrives_as_one_and_once(memory: tuple[Arena, Leases]) -> None:
-    array = np.arange(SHARED)
+    array = counted(SHARED)
     first, second = through([array, {"again": array}], memory)
     assert second["again"] is first
     assert memory[0].taken == 1
@@ -126,15 +139,15 @@ class Image:
 
 
 def test_arrays_in_containers_and_objects_are_shared_too(memory: tuple[Arena, Leases]) -> None:
-    deep = {"a": [(np.arange(SHARED), [Image(np.arange(SHARED * 2))])], "small": np.arange(3)}
+    deep = {"a": [(counted(SHARED), [Image(counted(SHARED * 2))])], "small": counted(3)}
     back = through(deep, memory)
     assert memory[0].taken == 3
-    np.testing.assert_array_equal(back["a"][0][0], np.arange(SHARED))
-    np.testing.assert_array_equal(back["a"][0][1][0].levels["half"], np.arange(0, SHARED * 2, 2))
+    np.testing.assert_array_equal(back["a"][0][0], counted(SHARED))
+    np.testing.assert_array_equal(back["a"][0][1][0].levels["half"], counted(0, SHARED * 2, 2))
     pixels = back["a"][0][1][0].pixels
     del back
     assert memory[0].in_use == 1  # each array is free for itself
-    np.testing.assert_array_equal(pixels, np.arange(SHARED * 2))
+    np.testing.assert_array_equal(pixels, counted(SHARED * 2))
 
 
 class Raw:
@@ -155,8 +168,8 @@ def test_the_buffers_of_other_objects_are_shared_too(memory: tuple[Arena, Leases
 
 @pytest.mark.parametrize("size", [INSIDE, SHARED])
 def test_a_masked_array_keeps_its_mask(size: int, memory: tuple[Arena, Leases]) -> None:
-    array = np.ma.masked_array(np.arange(float(size)), mask=np.arange(size) % 2 == 0, fill_value=-1.0, hard_mask=True)
-    for one in (array, np.ma.masked_array(np.arange(size)), array[::2]):
+    array = np.ma.masked_array(counted(float(size)), mask=counted(size) % 2 == 0, fill_value=-1.0, hard_mask=True)
+    for one in (array, np.ma.masked_array(counted(size)), array[::2]):
         back = through(one, memory)
         assert type(back) is np.ma.MaskedArray
         assert (back.fill_value, back.hardmask) == (one.fill_value, one.hardmask)
@@ -166,9 +179,9 @@ def test_a_masked_array_keeps_its_mask(size: int, memory: tuple[Arena, Leases]) 
 
 
 def test_a_mapped_file_arrives_as_an_array_of_what_is_in_it(tmp_path: Path, memory: tuple[Arena, Leases]) -> None:
-    np.save(tmp_path / "a.npy", np.arange(SHARED))
+    np.save(tmp_path / "a.npy", counted(SHARED))
     back = through(np.load(tmp_path / "a.npy", mmap_mode="r+"), memory)
-    same(back, np.arange(SHARED))
+    same(back, counted(SHARED))
 
 
 def test_records_and_matrices_stay_what_they_are(memory: tuple[Arena, Leases]) -> None:
@@ -196,7 +209,9 @@ def test_a_scalar_keeps_its_type(value: Any) -> None:
     assert back == value
 
 
-@pytest.mark.parametrize("dtype", [STRUCTURED, ALIGNED, TITLED, np.dtype("f4"), np.dtype((np.record, [("x", ALIGNED, 3)]))])
+@pytest.mark.parametrize(
+    "dtype", [STRUCTURED, ALIGNED, TITLED, np.dtype("f4"), np.dtype((np.record, [("x", ALIGNED, 3)]))]
+)
 def test_a_dtype_is_described_in_plain_words(dtype: Any) -> None:
     description = described(np, dtype)
     assert dtype_of(np, pickle.loads(pickle.dumps(description))) == dtype
@@ -204,7 +219,7 @@ def test_a_dtype_is_described_in_plain_words(dtype: Any) -> None:
 
 
 def test_a_body_that_refers_to_an_arena_needs_one(memory: tuple[Arena, Leases]) -> None:
-    pickled, parts = pack(np.arange(SHARED), memory[0])
+    pickled, parts = pack(counted(SHARED), memory[0])
     assert len(blocks_of(parts)) == 1
     flags, through_pipe, size, _ = body_parts(pickled, parts)
     body = b"".join(through_pipe)
@@ -216,7 +231,18 @@ def test_a_body_that_refers_to_an_arena_needs_one(memory: tuple[Arena, Leases]) 
             open_body(flags, body[:length], memory[1])
 
 
+def test_what_is_dropped_before_it_is_sent_is_free_at_once(memory: tuple[Arena, Leases]) -> None:
+    gc.disable()
+    try:
+        _, parts = pack([np.arange(SHARED), np.arange(SHARED)[::2]], memory[0])
+        assert memory[0].in_use == 2
+        del parts
+        assert memory[0].in_use == 0
+    finally:
+        gc.enable()
+
+
 def test_what_could_not_be_pickled_leaves_nothing(memory: tuple[Arena, Leases]) -> None:
     with pytest.raises((pickle.PicklingError, TypeError, AttributeError)):
-        pack([np.arange(SHARED), threading.Lock()], memory[0])
+        pack([counted(SHARED), threading.Lock()], memory[0])
     assert (memory[0].taken, memory[0].in_use) == (1, 0)

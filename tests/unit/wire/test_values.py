@@ -149,6 +149,7 @@ def test_a_contiguous_array_is_not_copied_into_the_pickle() -> None:
     pickled, buffers = pack([array, array[:10_000], array[:10]])
     assert len(pickled) < 1000
     assert list(map(len, buffers)) == [1_000_000, 10_000]
+    assert isinstance(buffers[0], memoryview)
     assert np.shares_memory(np.frombuffer(buffers[0], dtype=np.uint8), array)
 
 

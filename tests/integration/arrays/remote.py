@@ -1,0 +1,119 @@
+"""Functions that move arrays; run in a worker, on any Python and numpy."""
+
+import os
+import signal
+import time
+
+kept = []
+
+
+def same(value):
+    return value
+
+
+def total(array):
+    return float(array.sum())
+
+
+def add_one(array):
+    array += 1
+    return array
+
+
+def described(array):
+    flags = array.flags
+    return type(array).__name__, str(array.dtype), array.shape, bool(flags.c_contiguous), bool(flags.writeable)
+
+
+def keep(array):
+    kept.append(array)
+    return len(kept)
+
+
+def first_kept():
+    return float(kept[0].reshape(-1)[0]), float(kept[0].reshape(-1)[-1])
+
+
+def drop_kept():
+    kept.clear()
+
+
+def zeros(count, value=0.0):
+    import numpy
+
+    return numpy.full(count, value)
+
+
+def publish(array, task):
+    for number in range(5):
+        task.set_output("image", array + number)
+    return float(array[0])
+
+
+def wait_for_file(array, path):
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return float(array.sum())
+
+
+def die_with(array):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deadly:
+    """Kills whoever pickles it, after the array that stands before it."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __reduce__(self):
+        return Deadly, (self.array, Trigger())
+
+
+class Trigger:
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_while_answering(array):
+    return Deadly(array + 1)
+
+
+def child_reads(array, path):
+    """Leave a forked process behind that goes on reading the array until the file exists; returns its pid."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        deadline = time.monotonic() + 60
+        while not os.path.exists(path) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        os.write(write, ("same" if (array == array[0]).all() and array[0] == 3 else "changed").encode())
+        os._exit(0)
+    os.close(write)
+    kept.append(read)
+    return pid
+
+
+def word_of_child(pid):
+    word = os.read(kept.pop(), 100).decode()
+    os.waitpid(pid, 0)
+    return word
+
+
+def close_arena():
+    """Let nothing more be written to shared memory: its file, as this process has it, is read-only from now on."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            continue
+        if "wetlands-arena" in target:
+            read_only = os.open("/proc/self/fd/" + name, os.O_RDONLY)
+            os.dup2(read_only, int(name))
+            os.close(read_only)
+
+
+def image(index, side=512):
+    import numpy
+
+    return numpy.full((side, side), index, "f4")
