@@ -31,7 +31,7 @@ def numbers(value: float = 1.0) -> Any:
 
 
 def nothing_is_in_use(env: ExternalEnvironment) -> bool:
-    arena = env._arena()
+    arena = env._arena()  # pyright: ignore[reportPrivateUsage]
     assert arena is not None
     return arena.in_use == 0
 
@@ -62,7 +62,7 @@ def test_killed_while_calls_wait(env: ExternalEnvironment, tmp_path: Path) -> No
     for n, task in enumerate(others):
         result = task.wait_for(SOON).result
         assert result[0] == result[-1] == n + 1
-    del task, others, first, result
+    del others, first
     still_serves(env)
 
 
@@ -103,6 +103,7 @@ def test_killed_while_the_caller_has_results(env: ExternalEnvironment) -> None:
 def test_killed_again_and_again_in_a_map_of_arrays(env: ExternalEnvironment) -> None:
     env.resize(2)
     done = failed = 0
+    result = None
     for number, result in enumerate(
         env.map(FILE, "add_one", (numbers(float(n)) for n in range(400)), on_error="return", buffersize=16)
     ):

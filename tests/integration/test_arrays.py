@@ -34,7 +34,7 @@ def two(here: ExternalEnvironment) -> ExternalEnvironment:
 
 
 def arena_of(env: ExternalEnvironment) -> Arena:
-    arena = env._arena()
+    arena = env._arena()  # pyright: ignore[reportPrivateUsage]
     assert arena is not None
     return arena
 
@@ -171,7 +171,7 @@ def test_calls_that_are_recalled_keep_their_arrays(two: ExternalEnvironment, tmp
 
 def test_beyond_the_limit_arrays_go_through_the_pipe(one: ExternalEnvironment) -> None:
     arena = arena_of(one)
-    arena._most = 3 * COUNT * 8  # pyright: ignore[reportPrivateUsage]
+    arena._most = 7 * COUNT * 4  # pyright: ignore[reportPrivateUsage]
     tasks = [one.submit(FILE, "same", (numbers(float(n)),), start=False) for n in range(8)]
     assert arena.taken == 3
     assert arena.in_use <= 3
@@ -241,6 +241,7 @@ def test_ten_thousand_images_through_a_window(two: ExternalEnvironment) -> None:
     arena = arena_of(two)
     images = (np.full((64, 64), n, "f8") for n in range(3_000))  # 32 kB, and every tenth far larger
     values = (np.full(COUNT, n) if n % 10 == 0 else image for n, image in enumerate(images))
+    result = None
     for n, result in enumerate(two.map(FILE, "same", values, buffersize=8)):
         assert result.flat[0] == result.flat[-1] == n
     del result

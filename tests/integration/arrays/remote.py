@@ -1,85 +1,88 @@
 """Functions that move arrays; run in a worker, on any Python and numpy."""
 
+from __future__ import annotations
+
 import os
 import signal
 import time
+from typing import Any
 
-kept = []
+kept: list[Any] = []
 
 
-def same(value):
+def same(value: Any) -> Any:
     return value
 
 
-def total(array):
+def total(array: Any) -> Any:
     return float(array.sum())
 
 
-def add_one(array):
+def add_one(array: Any) -> Any:
     array += 1
     return array
 
 
-def described(array):
+def described(array: Any) -> Any:
     flags = array.flags
     return type(array).__name__, str(array.dtype), array.shape, bool(flags.c_contiguous), bool(flags.writeable)
 
 
-def keep(array):
+def keep(array: Any) -> Any:
     kept.append(array)
     return len(kept)
 
 
-def first_kept():
+def first_kept() -> Any:
     return float(kept[0].reshape(-1)[0]), float(kept[0].reshape(-1)[-1])
 
 
-def drop_kept():
+def drop_kept() -> Any:
     kept.clear()
 
 
-def zeros(count, value=0.0):
-    import numpy
+def zeros(count: Any, value: Any = 0.0) -> Any:
+    import numpy as np
 
-    return numpy.full(count, value)
+    return np.full(count, value)
 
 
-def publish(array, task):
+def publish(array: Any, task: Any) -> Any:
     for number in range(5):
         task.set_output("image", array + number)
     return float(array[0])
 
 
-def wait_for_file(array, path):
+def wait_for_file(array: Any, path: Any) -> Any:
     while not os.path.exists(path):
         time.sleep(0.001)
     return float(array.sum())
 
 
-def die_with(array):
+def die_with(array: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Deadly:
     """Kills whoever pickles it, after the array that stands before it."""
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.array = array
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return Deadly, (self.array, Trigger())
 
 
 class Trigger:
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_while_answering(array):
+def die_while_answering(array: Any) -> Any:
     return Deadly(array + 1)
 
 
-def child_reads(array, path):
+def child_reads(array: Any, path: Any) -> Any:
     """Leave a forked process behind that goes on reading the array until the file exists; returns its pid."""
     read, write = os.pipe()
     pid = os.fork()
@@ -94,13 +97,13 @@ def child_reads(array, path):
     return pid
 
 
-def word_of_child(pid):
+def word_of_child(pid: Any) -> Any:
     word = os.read(kept.pop(), 100).decode()
     os.waitpid(pid, 0)
     return word
 
 
-def close_arena():
+def close_arena() -> Any:
     """Let nothing more be written to shared memory: its file, as this process has it, is read-only from now on."""
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -113,7 +116,7 @@ def close_arena():
             os.close(read_only)
 
 
-def image(index, side=512):
-    import numpy
+def image(index: Any, side: Any = 512) -> Any:
+    import numpy as np
 
-    return numpy.full((side, side), index, "f4")
+    return np.full((side, side), index, "f4")
