@@ -50,6 +50,8 @@ class Reducers(Dict[Any, Callable[[Any], Any]]):
             return self._array
         if kind is numpy.memmap:
             return self._memmap
+        if kind is numpy.recarray:
+            return self._records
         if issubclass(kind, numpy.generic):
             return self._scalar
         masked = sys.modules.get("numpy.ma")
@@ -84,6 +86,9 @@ class Reducers(Dict[Any, Callable[[Any], Any]]):
 
     def _memmap(self, array: Any) -> Reduced:
         return self._array(self._numpy.asarray(array))
+
+    def _records(self, array: Any) -> Reduced:
+        return rebuilt_records, (self._numpy.asarray(array),)
 
     def _masked(self, array: Any) -> Reduced:
         mask = None if array.mask is sys.modules["numpy.ma"].nomask else array.mask
@@ -154,6 +159,11 @@ def rebuilt(buffer: Any, dtype: Any, shape: Tuple[int, ...], order: str, writabl
     if not writable:
         array.flags.writeable = False
     return array
+
+
+def rebuilt_records(array: Any) -> Any:
+    """An array whose fields are attributes, over an array of records: not a copy."""
+    return array.view(_numpy().recarray)
 
 
 def rebuilt_masked(data: Any, mask: Any, fill: Any, hard: bool) -> Any:

@@ -24,6 +24,13 @@ Part = Union[Buffer, Block]
 """A piece of a body: bytes that go through the pipe, or a block of the arena, which does not."""
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _SMALL = frozenset((type(None), bool, int, float, complex, str))
+_OTHER_PLACES = {
+    "numpy.rec": ("numpy.core.records",),
+    "numpy.core.records": ("numpy.rec",),
+    "numpy._core.records": ("numpy.rec",),
+    "numpy.exceptions": ("numpy", "numpy.core._exceptions"),
+    "numpy.core._exceptions": ("numpy.exceptions", "numpy._core._exceptions"),
+}
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -71,10 +78,12 @@ class _OtherNumpy(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         parts = module.split(".")
+        places = [module]
         if parts[0] == "numpy" and parts[1:2] in (["core"], ["_core"]):
-            for core in ("_core", "core"):
-                with contextlib.suppress(ImportError):
-                    return super().find_class(".".join(["numpy", core, *parts[2:]]), name)
+            places = [".".join(["numpy", core, *parts[2:]]) for core in ("_core", "core")]
+        for place in [*places, *_OTHER_PLACES.get(module, ())]:
+            with contextlib.suppress(ImportError, AttributeError):
+                return super().find_class(place, name)
         return super().find_class(module, name)
 
 
