@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import calls, core, maps, once
+from tests.benchmarks import arrays, calls, core, maps, once
 from tests.benchmarks.measure import Comparison, Measured, measured
 from tests.benchmarks.report import HEAD, as_json, machine, markdown, rows
 from tests.benchmarks.systems import Systems, started
@@ -26,6 +26,7 @@ WITH_WORKERS: dict[str, Callable[[Systems], Iterator[Comparison]]] = {
     "maps": maps.comparisons,
     "updates": lambda on: iter([core.flood(on)]),
     "large": calls.beside_a_large_one,
+    "arrays": arrays.comparisons,
 }
 NAMES = [*ALONE, *WITH_WORKERS]
 
@@ -54,7 +55,9 @@ def _results(options: argparse.Namespace) -> Iterator[Measured]:
     for workers in options.workers if wanted else ():
         with started(workers) as systems:
             for make in wanted:
-                if make is not calls.beside_a_large_one or workers > 1:  # it needs another worker
+                if (make is not calls.beside_a_large_one or workers > 1) and (
+                    make is not arrays.comparisons or workers == 1
+                ):  # the one needs another worker, the others are about one
                     for comparison in make(systems):
                         yield measured(comparison, workers, options.rounds)
 

@@ -24,6 +24,10 @@ def size(value: Any) -> int:
     return len(value)
 
 
+def write_first(shared: Any, value: float) -> None:
+    shared.array[0] = value
+
+
 def wait_for_file(path: str) -> None:
     import os
 

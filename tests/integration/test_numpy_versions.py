@@ -112,7 +112,7 @@ def test_every_kind_there_and_back(env: ExternalEnvironment, count: int) -> None
     for name, back in zip(sent, env.map(FILE, "same", sent.values(), on_error="return"), strict=True):
         assert not isinstance(back, Exception), (name, back)
         same(back, sent[name])
-    for name, value in sent.items():
+    for value in sent.values():
         same(env.execute(FILE, "same", (value,)), value)
 
 

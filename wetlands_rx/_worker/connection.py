@@ -128,24 +128,24 @@ class WorkerConnection:
             self._on_end(error)
 
     def _read_until_end(self) -> None:
-        decoder = FrameDecoder(_RECEIVE_BYTES)
-        receive, decode, leases = self._socket.recv_into, codec.decode_up, self._leases
-        while True:
-            received = receive(decoder.writable())
-            if not received:
-                return
-            messages: list[Up] = []
-            wrong: ProtocolError | None = None
-            try:
-                for frame in decoder.received(received):
-                    messages.extend(decode(frame, leases))
-            except ProtocolError as error:
-                wrong = error
-            if messages:  # what came before something wrong counts
-                self._on_messages(messages)
-                self._emit(messages)
-            if wrong is not None:
-                raise wrong
+        decoder, receive = FrameDecoder(_RECEIVE_BYTES), self._socket.recv_into
+        while received := receive(decoder.writable()):
+            self._take_in(decoder, received)  # nothing of it is held here while the next message is waited for
+
+    def _take_in(self, decoder: FrameDecoder, received: int) -> None:
+        decode, leases = codec.decode_up, self._leases
+        messages: list[Up] = []
+        wrong: ProtocolError | None = None
+        try:
+            for frame in decoder.received(received):
+                messages.extend(decode(frame, leases))
+        except ProtocolError as error:
+            wrong = error
+        if messages:  # what came before something wrong counts
+            self._on_messages(messages)
+            self._emit(messages)
+        if wrong is not None:
+            raise wrong
 
     def _emit(self, messages: list[Up]) -> None:
         if self._subject.observed:
