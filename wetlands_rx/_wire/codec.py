@@ -182,8 +182,8 @@ def _decode_result(frame: Frame) -> List[Up]:
         try:
             return [Finished(frame.number, packed.load(), seconds)]
         except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one task with the reason
-            return [FinishedUnopened(frame.number, packed, seconds)]
-    return [FinishedUnopened(frame.number, packed, seconds)]
+            return [FinishedUnopened(frame.number, packed.claimed(), seconds)]
+    return [FinishedUnopened(frame.number, packed.claimed(), seconds)]
 
 
 def _decode_updates(frame: Frame) -> List[Up]:
@@ -199,7 +199,7 @@ def _decode_output(frame: Frame) -> List[Up]:
             return [OutputSet(frame.number, key, value)]
         except Exception:  # noqa: BLE001 - as for a result
             return [OutputUnopened(frame.number, packed)]
-    return [OutputUnopened(frame.number, packed)]
+    return [OutputUnopened(frame.number, packed.claimed())]
 
 
 def _decode_error(frame: Frame) -> List[Up]:

@@ -9,6 +9,7 @@ import struct
 import sys
 from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
+from wetlands_rx._wire.blocks import claim
 from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx._wire.memory import LARGE_BYTES
 from wetlands_rx.exceptions import ProtocolError
@@ -26,11 +27,16 @@ _LOOK_AT = 16
 class Packed:
     """A pickled value that has not been loaded yet: the pickle and its out-of-band buffers."""
 
-    __slots__ = ("buffers", "pickle")
+    __slots__ = ("_claimed", "buffers", "pickle")
 
     def __init__(self, pickled: Buffer, buffers: Tuple[Buffer, ...] = ()) -> None:
         self.pickle = pickled
         self.buffers = buffers
+
+    def claimed(self) -> Packed:
+        """Hold the shared memory that the value of a child process refers to: it may end before the value is loaded."""
+        self._claimed = claim(self.pickle)
+        return self
 
     def load(self) -> Any:
         """Rebuild the value. May run the user's code and raise anything."""

@@ -1,0 +1,376 @@
+"""Blocks of shared memory without a name (Linux): whoever knows which process holds one open, and where, can map it.
+
+A block is a file in memory (`memfd`): a page of our own, then the data. What is sent of it is an address, the process
+and the number of its descriptor; the receiver opens `/proc/PID/fd/NUMBER`. So nothing has to be tracked or removed:
+the kernel frees a block with the last descriptor and mapping, whoever dies and however.
+
+Each process has two descriptors of a block that it uses: the one that its address names, and one with a shared lock
+(flock), which lives exactly as long as the mapping and all arrays in it. Whoever disposes of a block therefore sees
+whether anybody still has it mapped; if not, the pages are freed at once, also while others hold a descriptor.
+
+    offset  size  field
+    0       8     what this is
+    8       16    which block it is: a random token
+    24      1     1 when it has been disposed of
+    64      4032  a byte for each time that its address was sent: 1 when the parent of the sender holds it too
+    4096    ...   the data
+
+Source: memfd_create(2), proc_pid_fd(5), flock(2), madvise(2) for MADV_REMOVE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import itertools
+import mmap
+import os
+import re
+import struct
+import sys
+import weakref
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from wetlands_rx._wire.frames import Buffer
+from wetlands_rx._wire.kept import Keepable, keep
+
+HEADER_BYTES = 4096
+_MAGIC = b"wetlands"
+_TOKEN_BYTES = 16
+_DISPOSED_AT, _ARRIVED_AT = 24, 64
+_MOST_SENT = HEADER_BYTES - _ARRIVED_AT
+_NO_SLOT = -1
+_NAME = "wetlands-ndarray"
+_MARK = b"wetlands:block:1"
+_PLACE = struct.Struct("<IIIiQQQ16s")
+_SEARCHED_BYTES = 1 << 20
+_LOOK_FIRST_BYTES = 1 << 24
+_ADDRESS_IN = re.compile(_MARK + b"(.{%d})" % _PLACE.size, re.DOTALL)
+_NO_MEMORY = frozenset((errno.ENOSPC, errno.ENOMEM, errno.EFBIG))
+
+
+class Gone(Exception):
+    """The block cannot be had any more; the text says why."""
+
+
+class Place(NamedTuple):
+    """Where a block can be opened.
+
+    Attributes:
+        pid: The process that holds it.
+        descriptor: There.
+        heir: The parent of that process, which holds the block itself from the moment it hears of it.
+        slot: Which byte of the header says that it does; -1 for none.
+        device: Of the file, to recognise it.
+        inode: Of the file.
+        size: Of the data, in bytes.
+        token: Which block it is.
+    """
+
+    pid: int
+    descriptor: int
+    heir: int
+    slot: int
+    device: int
+    inode: int
+    size: int
+    token: bytes
+
+    @property
+    def path(self) -> str:
+        """The way to it."""
+        return "/proc/{}/fd/{}".format(self.pid, self.descriptor)
+
+    def is_there(self) -> bool:
+        """True when this is still the way to the block."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+
+
+class Block(Keepable):
+    """A block that this process holds open.
+
+    Args:
+        descriptor: Of the file; belongs to the block from now on.
+        size: Of the data, in bytes.
+        token: Which block it is.
+        places: Where else it can be opened.
+    """
+
+    __slots__ = ("_descriptors", "_inode", "_mapping", "_slots", "_under_way", "places", "size", "token")
+
+    offset = HEADER_BYTES
+    is_users = False
+
+    def __init__(self, descriptor: int, size: int, token: bytes, places: Sequence[Place] = ()) -> None:
+        super().__init__()
+        self._descriptors = [descriptor]
+        found = os.fstat(descriptor)
+        self._inode = (found.st_dev, found.st_ino)
+        self._mapping: Optional[weakref.ReferenceType[mmap.mmap]] = None
+        self._slots = itertools.count()
+        self._under_way: Set[int] = set()
+        self.size, self.token, self.places = size, token, tuple(places)
+        _known[token] = self
+
+    @property
+    def name(self) -> str:
+        """The way to it on this machine."""
+        try:
+            return "/proc/{}/fd/{}".format(os.getpid(), self._descriptor())
+        except Gone:
+            return "(disposed of)"
+
+    def map(self) -> mmap.mmap:
+        """The whole block in memory, the header too; lives as long as somebody refers to it.
+
+        Raises:
+            Gone: it has been disposed of.
+        """
+        mapping = self._mapping() if self._mapping is not None else None
+        if mapping is None:
+            import fcntl
+
+            locked = os.open("/proc/self/fd/{}".format(self._descriptor()), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                # Before the look at the header: whoever disposes of the block writes there, then tries the lock.
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(locked, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if self.is_disposed():
+                    raise Gone("it has been disposed of")
+                mapping = mmap.mmap(locked, HEADER_BYTES + self.size)  # holds a descriptor, and so the lock, itself
+            finally:
+                os.close(locked)
+            self._mapping = weakref.ref(mapping)
+        return mapping
+
+    def is_disposed(self) -> bool:
+        """True when somebody has disposed of it."""
+        try:
+            return os.pread(self._descriptor(), 1, _DISPOSED_AT) != b"\0"
+        except (Gone, OSError):
+            return True
+
+    def address(self) -> bytes:
+        """Where another process finds it; held open until it is disposed of, or the parent of this process holds it.
+
+        Raises:
+            Gone: it has been disposed of.
+        """
+        if self.is_disposed():
+            raise Gone("it has been disposed of")
+        parent = os.getppid()
+        elsewhere = tuple(place for place in self.places if place.is_there())
+        if any(place.pid == parent for place in elsewhere):  # it outlives this process: no need to hold it here too
+            return packed_places(elsewhere)
+        slot = next(self._slots)
+        slot = slot if slot < _MOST_SENT else _NO_SLOT
+        self._under_way.add(slot)
+        keep(self)
+        own = Place(os.getpid(), self._descriptor(), parent, slot, *self._inode, self.size, self.token)
+        return packed_places((own, *elsewhere))
+
+    def is_over(self) -> bool:
+        """True when it has been disposed of, or all that were sent have arrived where they are held."""
+        try:
+            header = os.pread(self._descriptor(), HEADER_BYTES, 0)
+        except (Gone, OSError):
+            return True
+        if header[_DISPOSED_AT]:
+            self.close()
+            return True
+        arrived = {slot for slot in list(self._under_way) if slot >= 0 and header[_ARRIVED_AT + slot]}
+        self._under_way -= arrived
+        return not self._under_way
+
+    def arrived(self, slot: int) -> None:
+        """Tell the sender that this process holds the block too."""
+        if 0 <= slot < _MOST_SENT:
+            with contextlib.suppress(Gone, OSError):
+                os.pwrite(self._descriptor(), b"\1", _ARRIVED_AT + slot)
+
+    def dispose(self) -> None:
+        """Nobody shall find it any more; those who have it mapped keep what they have."""
+        with contextlib.suppress(Gone, OSError):
+            os.pwrite(self._descriptor(), b"\1", _DISPOSED_AT)
+        self.free()
+
+    def free(self) -> None:
+        """After `dispose`: give the memory back when nobody has it mapped, also if others hold a descriptor."""
+        import fcntl
+
+        if not self.is_disposed() or not self.size or not hasattr(mmap, "MADV_REMOVE"):
+            return
+        with contextlib.suppress(Gone, OSError):
+            fcntl.flock(self._descriptor(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with mmap.mmap(self._descriptor(), HEADER_BYTES + self.size) as whole:
+                whole.madvise(mmap.MADV_REMOVE, HEADER_BYTES)
+
+    def close(self) -> None:
+        """Let go of the descriptor; what is mapped stays."""
+        with contextlib.suppress(IndexError, OSError):  # two threads never close the same number: pop is atomic
+            os.close(self._descriptors.pop())
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _descriptor(self) -> int:
+        try:
+            return self._descriptors[0]
+        except IndexError:
+            raise Gone("it has been disposed of") from None
+
+
+_known: weakref.WeakValueDictionary[bytes, Block] = weakref.WeakValueDictionary()
+
+
+@functools.lru_cache(maxsize=None)
+def is_supported() -> bool:
+    """True where blocks can be made and found."""
+    if not sys.platform.startswith("linux") or not os.path.isdir("/proc/self/fd"):
+        return False
+    try:
+        os.close(_memory_file())
+    except OSError:
+        return False
+    return True
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(_NAME, os.MFD_CLOEXEC)
+    import ctypes  # a Python that was built on an older system than it runs on
+
+    create = getattr(ctypes.CDLL(None, use_errno=True), "memfd_create", None)
+    descriptor = -1 if create is None else int(create(_NAME.encode(), 1))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno() or errno.ENOSYS, "memfd_create")
+    return descriptor
+
+
+def create(size: int, data: Optional[memoryview] = None) -> Block:
+    """Make a block.
+
+    Args:
+        size: Of the data, in bytes.
+        data: What it shall hold; zeros by default.
+    Raises:
+        MemoryError: there is not so much.
+    """
+    _check_available(size)
+    descriptor = _memory_file()
+    token = os.urandom(_TOKEN_BYTES)
+    try:
+        header = _MAGIC + token
+        _write(descriptor, memoryview(header + bytes(HEADER_BYTES - len(header))), 0)
+        if data is None:
+            os.posix_fallocate(descriptor, 0, HEADER_BYTES + size)  # else a full memory is a SIGBUS later on
+        else:
+            _write(descriptor, data, HEADER_BYTES)  # faster than to zero the pages first
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError) and error.errno in _NO_MEMORY:
+            raise MemoryError(_too_large(size)) from error
+        raise
+    return Block(descriptor, size, token)
+
+
+def _check_available(size: int) -> None:
+    """The kernel would rather end processes than refuse pages of a file in memory, one by one."""
+    if size < _LOOK_FIRST_BYTES:
+        return
+    with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
+        found = dict(re.findall(rb"^(MemAvailable|SwapFree): +(\d+) kB", file.read(), re.MULTILINE))
+        if b"MemAvailable" in found and size > 1024 * sum(map(int, found.values())):
+            raise MemoryError(_too_large(size))
+
+
+def _too_large(size: int) -> str:
+    return "there is no memory for a shared array of {} bytes".format(size)
+
+
+def _write(descriptor: int, data: memoryview, at: int) -> None:
+    while len(data):
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written
+
+
+def packed_places(places: Sequence[Place]) -> bytes:
+    """Places as one piece, which can be found in a pickle."""
+    return b"".join(_MARK + _PLACE.pack(*place) for place in places)
+
+
+def places_in(data: Buffer) -> Iterator[Place]:
+    """The places that `packed_places` wrote, also within something else."""
+    for found in _ADDRESS_IN.finditer(data):
+        yield Place(*_PLACE.unpack(found[1]))
+
+
+def attach(address: bytes) -> Block:
+    """Find a block.
+
+    Args:
+        address: What `Block.address` returned, in any process of this machine.
+    Raises:
+        Gone: it has been disposed of, or nobody holds it any more.
+    """
+    places = tuple(places_in(address))
+    block = _find(places)
+    if block is None:
+        raise Gone(_why_gone(places))
+    if block.is_disposed():
+        raise Gone("it has been disposed of")
+    return block
+
+
+def _find(places: Tuple[Place, ...]) -> Optional[Block]:
+    block = _known.get(places[0].token) if places else None
+    if block is None or block.is_disposed():
+        opened = (_opened(place, places) for place in places)
+        block = next((found for found in opened if found is not None), None)
+    if block is not None:
+        for place in places:
+            if place.heir == os.getpid():
+                block.arrived(place.slot)
+    return block
+
+
+def _opened(place: Place, places: Tuple[Place, ...]) -> Optional[Block]:
+    if not place.is_there():  # to open some other file could have effects
+        return None
+    try:
+        descriptor = os.open(place.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if os.pread(descriptor, len(_MAGIC) + _TOKEN_BYTES, 0) != _MAGIC + place.token:
+        os.close(descriptor)
+        return None
+    return Block(descriptor, place.size, place.token, places)
+
+
+def _why_gone(places: Sequence[Place]) -> str:
+    alive = [place for place in places if os.path.exists("/proc/{}".format(place.pid))]
+    if not alive:
+        return "process {}, which held it, has ended".format(" and ".join(str(place.pid) for place in places))
+    if not any(os.access("/proc/{}/fd".format(place.pid), os.R_OK | os.X_OK) for place in alive):
+        return "process {}, which holds it, may not be looked into".format(alive[0].pid)
+    return "it has been disposed of"
+
+
+def claim(pickled: Buffer) -> Tuple[Block, ...]:
+    """Open, already now, the blocks that a value from a child of this process refers to.
+
+    The child may end before anybody loads the value. Does not load it, never waits, and takes what it does not find
+    for gone: whoever loads the value is told.
+    """
+    found: List[Block] = []
+    for place in places_in(memoryview(pickled)[:_SEARCHED_BYTES]):
+        if place.heir == os.getpid():
+            block = _find((place,))
+            if block is not None:
+                found.append(block)
+    return tuple(found)
