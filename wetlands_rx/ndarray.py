@@ -193,8 +193,8 @@ class NDArray:
     """An array in shared memory: whoever it is sent to has the same memory, and sees what the others write.
 
     It can be an argument, an item of a map, a result or an output, also inside containers. Who makes one, or receives
-    one from a worker, disposes of it; `with` does so at its end. Then nobody can receive it any more, and those who have
-    its array keep it. `copy.copy` refers to the same memory, `copy.deepcopy` copies it.
+    one from a worker, disposes of it; `with` does so at its end. Then nobody can receive it any more, and those who
+    have its array keep it. `copy.copy` refers to the same memory, `copy.deepcopy` copies it.
 
     Args:
         array: What to copy; anything that numpy takes for an array, of any dtype without Python objects. An array in
@@ -207,6 +207,8 @@ class NDArray:
         TypeError: the dtype is `object`, or the array is masked.
         MemoryError: there is not so much shared memory.
     """
+
+    _given: Optional[Shm]
 
     def __init__(
         self,
@@ -238,7 +240,7 @@ class NDArray:
 
     def __setstate__(self, state: Tuple[SharedBlock, _Layout]) -> None:
         self._handle, self._layout = state
-        self._given: Optional[Shm] = None
+        self._given = None
         self._dtype: Optional[np.dtype[Any]] = None
         self._array: Optional[np.ndarray[Any, Any]] = None
 

@@ -39,9 +39,9 @@ def described(dtype: np.dtype[Any]) -> Described:
     """
     if dtype.hasobject:
         raise TypeError(
-            "an array of dtype {} refers to Python objects, which are in the memory of one process only: pass it as it "
-            "is, and it is pickled; or make it one of numbers or of text of fixed width, as with "
-            ".astype(float) or .astype('U')".format(dtype)
+            "an array of dtype {} only refers to its elements, which lie in the memory of one process: pass it as it is, "
+            "and it is pickled; or make it one of numbers, or of text of fixed width, as with .astype(float) or "
+            ".astype('U')".format(dtype)
         )
     if dtype.names is not None:
         return _described_fields(dtype)

@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, Optional
 
-from wetlands_rx._wire.blocks import HEADER_BYTES, Gone
+from wetlands_rx._wire.blocks import HEADER_BYTES, Gone, check_available, too_large
 from wetlands_rx._wire.kept import Keepable, keep
 
 _DISPOSED_AT = 24
@@ -130,6 +130,7 @@ def create(size: int, data: Optional[memoryview] = None) -> NamedBlock:
     Raises:
         MemoryError: there is not so much.
     """
+    check_available(size)
     try:
         shm = SharedMemory(create=True, size=HEADER_BYTES + size)
         try:
@@ -138,8 +139,8 @@ def create(size: int, data: Optional[memoryview] = None) -> NamedBlock:
             shm.close()
             shm.unlink()
             raise
-    except (OSError, OverflowError, ValueError) as error:
-        raise MemoryError("there is no memory for a shared array of {} bytes".format(size)) from error
+    except OSError as error:
+        raise MemoryError(too_large(size)) from error
     block = NamedBlock(shm.name, _detached(shm), HEADER_BYTES, shm)
     if data is not None:
         block.map()[HEADER_BYTES : HEADER_BYTES + size] = data

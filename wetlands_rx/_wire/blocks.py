@@ -261,7 +261,7 @@ def create(size: int, data: Optional[memoryview] = None) -> Block:
     Raises:
         MemoryError: there is not so much.
     """
-    _check_available(size)
+    check_available(size)
     descriptor = _memory_file()
     token = os.urandom(_TOKEN_BYTES)
     try:
@@ -274,22 +274,29 @@ def create(size: int, data: Optional[memoryview] = None) -> Block:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, OSError) and error.errno in _NO_MEMORY:
-            raise MemoryError(_too_large(size)) from error
+            raise MemoryError(too_large(size)) from error
         raise
     return Block(descriptor, size, token)
 
 
-def _check_available(size: int) -> None:
-    """The kernel would rather end processes than refuse pages of a file in memory, one by one."""
+def check_available(size: int) -> None:
+    """Refuse what there cannot be: the kernel would rather end processes than refuse the pages of a file in memory.
+
+    Raises:
+        MemoryError: there is not so much.
+    """
+    if size > sys.maxsize - HEADER_BYTES:
+        raise MemoryError(too_large(size))
     if size < _LOOK_FIRST_BYTES:
         return
     with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
         found = dict(re.findall(rb"^(MemAvailable|SwapFree): +(\d+) kB", file.read(), re.MULTILINE))
         if b"MemAvailable" in found and size > 1024 * sum(map(int, found.values())):
-            raise MemoryError(_too_large(size))
+            raise MemoryError(too_large(size))
 
 
-def _too_large(size: int) -> str:
+def too_large(size: int) -> str:
+    """Words for a block that there is no memory for."""
     return "there is no memory for a shared array of {} bytes".format(size)
 
 

@@ -1,7 +1,7 @@
 """Blocks of shared memory that somebody else may still ask for, and that this process holds open until then.
 
 Nobody is told when such a block is no longer wanted: a byte in the block says so. When there is something to do with
-another block, a few of those that are kept are looked at, so that a process which sends thousands of them does not grow.
+another block, a few of those that are kept are looked at, so that a process which sends thousands does not grow.
 
 No lock: this runs wherever an array is made, pickled or loaded, and may be interrupted anywhere by the collector.
 """
