@@ -14,7 +14,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Union,
+    cast,
+)
 
 from wetlands_rx._ndarray.dtypes import Described, described, dtype_of, numpy
 from wetlands_rx._wire import blocks
@@ -29,11 +42,12 @@ if TYPE_CHECKING:
 
     from wetlands_rx._ndarray.named import NamedBlock
 
-    Shm = Union["SharedBlock", SharedMemory]
+    Shm = Union["SharedMemoryLike", "SharedBlock", SharedMemory]
 
 __all__ = [
     "NDArray",
     "SharedBlock",
+    "SharedMemoryLike",
     "create_shared_array",
     "get_shared_array",
     "register_ndarray_pickle",
@@ -48,6 +62,33 @@ __all__ = [
 
 _BY_NAME = "WETLANDS_RX_SHARED_MEMORY"
 """With the value `named` this variable has blocks made by name, as where there is no other way."""
+
+
+class SharedMemoryLike(Protocol):
+    """What a block of shared memory can do, be it ours or one of `multiprocessing`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on this machine."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes; may be more than was asked for."""
+        ...
+
+    @property
+    def buf(self) -> memoryview:
+        """The memory."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the memory here."""
+        ...
+
+    def unlink(self) -> None:
+        """Let nobody find it any more."""
+        ...
 
 
 class SharedBlock:
@@ -186,7 +227,7 @@ def _handle_on(shm: Shm, layout: _Layout) -> SharedBlock:
         return shm
     from wetlands_rx._ndarray import named
 
-    return SharedBlock(named.wrapped(shm), shm.size)
+    return SharedBlock(named.wrapped(cast("SharedMemory", shm)), shm.size)
 
 
 class NDArray:
@@ -279,9 +320,9 @@ class NDArray:
         return self._layout.nbytes
 
     @property
-    def shm(self) -> Shm:
+    def shm(self) -> SharedMemoryLike:
         """The block of memory."""
-        return self._handle if self._given is None else self._given
+        return self._handle if self._given is None else cast("SharedMemoryLike", self._given)
 
     def close(self) -> None:
         """Let go of the array here; the memory is freed when nobody uses it."""
@@ -519,4 +560,4 @@ def unregister(shm: Shm) -> None:
     if not isinstance(shm, SharedBlock):
         from wetlands_rx._ndarray import named
 
-        named.unregister(shm)
+        named.unregister(cast("SharedMemory", shm))

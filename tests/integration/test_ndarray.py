@@ -202,7 +202,7 @@ def test_the_oldest_python_has_the_same_memory_without_numpy(tmp_path: Path) -> 
     with EnvironmentManager(tmp_path, log_file_path=None) as manager, NDArray(np.arange(6, dtype="u1")) as image:
         old = manager.load("old", python)
         for variables in ({}, BY_NAME):
-            old.launch(max_workers=2, worker_env=lambda _: variables)
+            old.launch(max_workers=2, worker_env=lambda _, variables=variables: variables)
             assert old.execute(REMOTE, "described", (image,)) == ((6,), 6, image.array[:4].tobytes(), False)
             if version != sys.version_info[:2]:
                 assert "no numpy" in old.execute(REMOTE, "dtype_without_numpy", (image,))

@@ -26,3 +26,15 @@ def held(*pids: int) -> dict[int, int]:
 def held_bytes(*pids: int) -> int:
     """How much memory these blocks have together."""
     return sum(held(*pids).values())
+
+
+def holders(inode: int) -> list[int]:
+    """The processes on this machine that have a descriptor of a block."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if inode in held(int(process.name)):
+                found.append(int(process.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found

@@ -39,8 +39,8 @@ def described(dtype: np.dtype[Any]) -> Described:
     """
     if dtype.hasobject:
         raise TypeError(
-            "an array of dtype {} only refers to its elements, which lie in the memory of one process: pass it as it is, "
-            "and it is pickled; or make it one of numbers, or of text of fixed width, as with .astype(float) or "
+            "an array of dtype {} only refers to its elements, which lie in the memory of one process: pass it as it "
+            "is, and it is pickled; or make it one of numbers, or of text of fixed width, as with .astype(float) or "
             ".astype('U')".format(dtype)
         )
     if dtype.names is not None:

@@ -30,7 +30,7 @@ import re
 import struct
 import sys
 import weakref
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.kept import Keepable, keep
@@ -40,10 +40,9 @@ _MAGIC = b"wetlands"
 _TOKEN_BYTES = 16
 _DISPOSED_AT, _ARRIVED_AT = 24, 64
 _MOST_SENT = HEADER_BYTES - _ARRIVED_AT
-_NO_SLOT = -1
 _NAME = "wetlands-ndarray"
 _MARK = b"wetlands:block:1"
-_PLACE = struct.Struct("<IIIiQQQ16s")
+_PLACE = struct.Struct("<IIIIQQQ16s")
 _SEARCHED_BYTES = 1 << 20
 _LOOK_FIRST_BYTES = 1 << 24
 _ADDRESS_IN = re.compile(_MARK + b"(.{%d})" % _PLACE.size, re.DOTALL)
@@ -61,7 +60,7 @@ class Place(NamedTuple):
         pid: The process that holds it.
         descriptor: There.
         heir: The parent of that process, which holds the block itself from the moment it hears of it.
-        slot: Which byte of the header says that it does; -1 for none.
+        slot: Which byte of the header says that it does; behind the header for none.
         device: Of the file, to recognise it.
         inode: Of the file.
         size: Of the data, in bytes.
@@ -101,7 +100,7 @@ class Block(Keepable):
         places: Where else it can be opened.
     """
 
-    __slots__ = ("_descriptors", "_inode", "_mapping", "_slots", "_under_way", "places", "size", "token")
+    __slots__ = ("_descriptors", "_inode", "_mapping", "_sent", "_slots", "places", "size", "token")
 
     offset = HEADER_BYTES
     is_users = False
@@ -113,7 +112,7 @@ class Block(Keepable):
         self._inode = (found.st_dev, found.st_ino)
         self._mapping: Optional[weakref.ReferenceType[mmap.mmap]] = None
         self._slots = itertools.count()
-        self._under_way: Set[int] = set()
+        self._sent = bytearray()  # as many as were sent; to append is atomic
         self.size, self.token, self.places = size, token, tuple(places)
         _known[token] = self
 
@@ -168,28 +167,26 @@ class Block(Keepable):
         if any(place.pid == parent for place in elsewhere):  # it outlives this process: no need to hold it here too
             return packed_places(elsewhere)
         slot = next(self._slots)
-        slot = slot if slot < _MOST_SENT else _NO_SLOT
-        self._under_way.add(slot)
+        self._sent.append(0)
         keep(self)
-        own = Place(os.getpid(), self._descriptor(), parent, slot, *self._inode, self.size, self.token)
+        own = Place(os.getpid(), self._descriptor(), parent, min(slot, _MOST_SENT), *self._inode, self.size, self.token)
         return packed_places((own, *elsewhere))
 
     def is_over(self) -> bool:
         """True when it has been disposed of, or all that were sent have arrived where they are held."""
+        sent = len(self._sent)
         try:
-            header = os.pread(self._descriptor(), HEADER_BYTES, 0)
+            header = os.pread(self._descriptor(), _ARRIVED_AT + min(sent, _MOST_SENT), 0)
         except (Gone, OSError):
             return True
         if header[_DISPOSED_AT]:
             self.close()
             return True
-        arrived = {slot for slot in list(self._under_way) if slot >= 0 and header[_ARRIVED_AT + slot]}
-        self._under_way -= arrived
-        return not self._under_way
+        return sent <= _MOST_SENT and header.find(b"\0", _ARRIVED_AT) < 0
 
     def arrived(self, slot: int) -> None:
         """Tell the sender that this process holds the block too."""
-        if 0 <= slot < _MOST_SENT:
+        if slot < _MOST_SENT:
             with contextlib.suppress(Gone, OSError):
                 os.pwrite(self._descriptor(), b"\1", _ARRIVED_AT + slot)
 

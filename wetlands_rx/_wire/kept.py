@@ -12,7 +12,7 @@ import os
 from collections import deque
 from typing import Deque
 
-LOOKED_AT = 16
+LOOKED_AT = 4
 """So many blocks are looked at each time: more than are added, so that their number falls."""
 
 

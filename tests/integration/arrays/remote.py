@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import time
 from typing import Any
@@ -104,6 +105,17 @@ def fork_and_leave(image: NDArray) -> float:
         os._exit(0)
     os.waitpid(child, 0)
     return total(image)
+
+
+def pickled(count: int) -> bytes:
+    """In a container that hides from the library that it is on its way."""
+    import zlib
+
+    return zlib.compress(pickle.dumps(make(count, 1.0)))
+
+
+def make_and_wait(count: int, file: str) -> None:
+    use_and_wait(make(count, 1.0), file)
 
 
 def use_and_wait(image: NDArray, file: str) -> None:
