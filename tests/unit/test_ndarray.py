@@ -564,6 +564,27 @@ def test_what_stands_at_the_address_now_is_not_opened(tmp_path: Path) -> None:
         os.close(number)
 
 
+@WITHOUT_A_NAME
+def test_when_no_descriptor_is_left_the_error_says_so() -> None:
+    with NDArray(np.arange(3)) as shared:
+        command = [sys.executable, "-W", "error", "-c", FULL.format(root=str(ROOT))]
+        given = pickle.dumps(shared).hex()
+        answer = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+        assert "SerializationError" in answer.stderr
+        assert "Too many open files" in answer.stderr
+
+
+FULL = """
+import os, pickle, resource, sys
+sys.path.insert(0, {root!r})
+from wetlands_rx.ndarray import NDArray
+given = bytes.fromhex(sys.stdin.readline())
+import numpy, wetlands_rx.exceptions
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1,) * 2)
+pickle.loads(given)
+"""
+
+
 def test_a_dtype_of_another_package_travels_as_its_pickle() -> None:
     assert dtypes.dtype_of(pickle.dumps(np.dtype("f4"))) == np.float32
 

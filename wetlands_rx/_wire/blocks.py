@@ -43,6 +43,7 @@ _MOST_SENT = HEADER_BYTES - _ARRIVED_AT
 _NAME = "wetlands-ndarray"
 _MARK = b"wetlands:block:1"
 _PLACE = struct.Struct("<IIIIQQQ16s")
+_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _SEARCHED_BYTES = 1 << 20
 _LOOK_FIRST_BYTES = 1 << 24
 _ADDRESS_IN = re.compile(_MARK + b"(.{%d})" % _PLACE.size, re.DOTALL)
@@ -134,7 +135,7 @@ class Block(Keepable):
         if mapping is None:
             import fcntl
 
-            locked = os.open("/proc/self/fd/{}".format(self._descriptor()), os.O_RDWR | os.O_CLOEXEC)
+            locked = os.open("/proc/self/fd/{}".format(self._descriptor()), _OPEN)
             try:
                 # Before the look at the header: whoever disposes of the block writes there, then tries the lock.
                 with contextlib.suppress(BlockingIOError):
@@ -153,6 +154,14 @@ class Block(Keepable):
             return os.pread(self._descriptor(), 1, _DISPOSED_AT) != b"\0"
         except (Gone, OSError):
             return True
+
+    def is_real(self) -> bool:
+        """True when the file is this block, and not another one."""
+        start = _MAGIC + self.token
+        try:
+            return os.pread(self._descriptor(), len(start), 0) == start
+        except (Gone, OSError):
+            return False
 
     def address(self) -> bytes:
         """Where another process finds it; held open until it is disposed of, or the parent of this process holds it.
@@ -347,21 +356,25 @@ def _opened(place: Place, places: Tuple[Place, ...]) -> Optional[Block]:
     if not place.is_there():  # to open some other file could have effects
         return None
     try:
-        descriptor = os.open(place.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(place.path, _OPEN)
     except OSError:
         return None
-    if os.pread(descriptor, len(_MAGIC) + _TOKEN_BYTES, 0) != _MAGIC + place.token:
-        os.close(descriptor)
-        return None
-    return Block(descriptor, place.size, place.token, places)
+    block = Block(descriptor, place.size, place.token, places)
+    return block if block.is_real() else None
 
 
 def _why_gone(places: Sequence[Place]) -> str:
     alive = [place for place in places if os.path.exists("/proc/{}".format(place.pid))]
     if not alive:
         return "process {}, which held it, has ended".format(" and ".join(str(place.pid) for place in places))
-    if not any(os.access("/proc/{}/fd".format(place.pid), os.R_OK | os.X_OK) for place in alive):
-        return "process {}, which holds it, may not be looked into".format(alive[0].pid)
+    place = alive[0]
+    try:
+        if place.is_there():
+            os.close(os.open(place.path, _OPEN))
+        else:
+            os.listdir(os.path.dirname(place.path))
+    except OSError as error:  # no right to look into that process, or no descriptor is left in this one
+        return "it cannot be opened in process {}: {}".format(place.pid, error.strerror)
     return "it has been disposed of"
 
 
