@@ -98,18 +98,20 @@ class SharedBlock:
 
     Attributes:
         size: Its size in bytes.
+        offset: Where in `whole` the memory begins.
     """
 
     def __init__(self, block: Union[blocks.Block, NamedBlock], size: int) -> None:
-        self._block = block
+        self._block: Union[blocks.Block, NamedBlock, None] = block
         self._pid = os.getpid()
         self._mapping: Optional[Any] = block.map()
+        self._name, self.offset = block.name, block.offset
         self.size = size
 
     @property
     def name(self) -> str:
         """What it is called on this machine."""
-        return self._block.name
+        return self._name
 
     @property
     def buf(self) -> memoryview:
@@ -118,8 +120,7 @@ class SharedBlock:
         Raises:
             ValueError: it was closed.
         """
-        offset = self._block.offset
-        return memoryview(self.whole)[offset : offset + self.size]
+        return memoryview(self.whole)[self.offset : self.offset + self.size]
 
     @property
     def whole(self) -> Any:
@@ -128,34 +129,43 @@ class SharedBlock:
         Raises:
             ValueError: it was closed.
         """
-        if self._mapping is None:
+        mapping = self._mapping
+        if mapping is None:
             raise ValueError(
                 "this block of shared memory has been closed or disposed of: its memory is not here any more"
             )
-        return self._mapping
-
-    @property
-    def offset(self) -> int:
-        """Where in `whole` the memory begins."""
-        return self._block.offset
+        return mapping
 
     def close(self) -> None:
         """Let go of the memory here; arrays that lie in it keep it as long as they live."""
         self._mapping = None
-        if self._pid == os.getpid() and (self._block.is_users or self._block.is_disposed()):
-            self._block.free()
-            self._block.close()
+        block = self._block
+        if block is None or self._pid != os.getpid():
+            return
+        if block.is_users:
+            block.close()
+        elif block.is_disposed():
+            block.free()
+            self._block = None
 
     def unlink(self) -> None:
         """Let nobody find it any more: it is freed when nobody uses it. In a forked child this does nothing."""
-        if self._pid == os.getpid():
-            self._block.dispose()
+        block = self._block
+        if block is not None and self._pid == os.getpid():
+            block.dispose()
             if self._mapping is None:
-                self._block.close()
+                self._block = None
 
     def another(self) -> SharedBlock:
-        """Another handle on the same memory."""
-        return SharedBlock(self._block, self.size)
+        """Another handle on the same memory.
+
+        Raises:
+            ValueError: it was disposed of.
+        """
+        block = self._block
+        if block is None:
+            raise ValueError("this block of shared memory has been disposed of")
+        return SharedBlock(block, self.size)
 
     def address(self) -> Tuple[bool, Any, int, int]:
         """What `_attached` needs in another process.
@@ -163,7 +173,10 @@ class SharedBlock:
         Raises:
             Gone: it has been disposed of.
         """
-        return isinstance(self._block, blocks.Block), self._block.address(), self._block.offset, self.size
+        block = self._block
+        if block is None:
+            raise blocks.Gone("it has been disposed of")
+        return isinstance(block, blocks.Block), block.address(), self.offset, self.size
 
     def __reduce__(self) -> Tuple[Callable[..., SharedBlock], Tuple[Any, ...]]:
         try:

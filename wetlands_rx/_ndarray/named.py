@@ -19,7 +19,7 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any, Optional
 
 from wetlands_rx._wire.blocks import HEADER_BYTES, Gone, check_available, too_large
-from wetlands_rx._wire.kept import Keepable, keep
+from wetlands_rx._wire.kept import Keepable, keep, release
 
 _DISPOSED_AT = 24
 _POSIX = os.name == "posix"
@@ -43,7 +43,8 @@ class NamedBlock(Keepable):
         self._mapping: Optional[Any] = mapping
         self._shm, self._unlinked = shm, False
         self._made_by = 0 if shm is None else os.getpid()
-        _known[name] = self
+        if shm is not None:
+            _made.add(self)
 
     @property
     def is_users(self) -> bool:
@@ -56,13 +57,15 @@ class NamedBlock(Keepable):
         Raises:
             Gone: it has been closed here.
         """
-        if self._mapping is None:
+        mapping = self._mapping
+        if mapping is None:
             raise Gone("it has been disposed of")
-        return self._mapping
+        return mapping
 
     def is_disposed(self) -> bool:
         """True when somebody has disposed of it, as far as is known."""
-        return self._mapping is None or bool(self.offset and self._mapping[_DISPOSED_AT])
+        mapping = self._mapping
+        return mapping is None or bool(self.offset and mapping[_DISPOSED_AT])
 
     def is_over(self) -> bool:
         """True when it has been disposed of."""
@@ -82,17 +85,19 @@ class NamedBlock(Keepable):
 
     def dispose(self) -> None:
         """Nobody shall find it any more; those who have it mapped keep what they have."""
-        if self.offset and self._mapping is not None:
-            self._mapping[_DISPOSED_AT] = 1
+        mapping = self._mapping
+        if self.offset and mapping is not None:
+            mapping[_DISPOSED_AT] = 1
+        release(self)
         self._unlink()
 
     def free(self) -> None:
         """Nothing: the system frees it with the last mapping."""
 
     def close(self) -> None:
-        """Let go of the mapping; arrays in it keep theirs."""
-        self._mapping = None
+        """Close the user's block; ours goes with the last use of this."""
         if self.is_users and self._shm is not None:
+            self._mapping = None
             with contextlib.suppress(BufferError):  # an array is still in use
                 self._shm.close()
 
@@ -118,7 +123,7 @@ class NamedBlock(Keepable):
             unregister(shm)
 
 
-_known: weakref.WeakValueDictionary[str, NamedBlock] = weakref.WeakValueDictionary()
+_made: weakref.WeakSet[NamedBlock] = weakref.WeakSet()
 
 
 def create(size: int, data: Optional[memoryview] = None) -> NamedBlock:
@@ -162,12 +167,10 @@ def attach(name: str, offset: int) -> NamedBlock:
     Raises:
         Gone: there is none of this name any more.
     """
-    block = _known.get(name)
-    if block is None:
-        try:
-            block = NamedBlock(name, _mapped(name), offset)
-        except FileNotFoundError:
-            raise Gone("it has been disposed of, or the process that made it has ended") from None
+    try:
+        block = NamedBlock(name, _mapped(name), offset)
+    except FileNotFoundError:
+        raise Gone("it has been disposed of, or the process that made it has ended") from None
     if block.is_disposed():
         raise Gone("it has been disposed of")
     return block
@@ -218,7 +221,7 @@ def _detached(shm: SharedMemory) -> Any:
 
 
 def _end_all() -> None:
-    for block in list(_known.values()):
+    for block in list(_made):
         block.end()
 
 

@@ -33,7 +33,7 @@ import weakref
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from wetlands_rx._wire.frames import Buffer
-from wetlands_rx._wire.kept import Keepable, keep
+from wetlands_rx._wire.kept import Keepable, keep, release
 
 HEADER_BYTES = 4096
 _MAGIC = b"wetlands"
@@ -101,14 +101,14 @@ class Block(Keepable):
         places: Where else it can be opened.
     """
 
-    __slots__ = ("_descriptors", "_inode", "_mapping", "_sent", "_slots", "places", "size", "token")
+    __slots__ = ("_descriptor", "_inode", "_mapping", "_sent", "_slots", "places", "size", "token")
 
     offset = HEADER_BYTES
     is_users = False
 
     def __init__(self, descriptor: int, size: int, token: bytes, places: Sequence[Place] = ()) -> None:
         super().__init__()
-        self._descriptors = [descriptor]
+        self._descriptor = descriptor
         found = os.fstat(descriptor)
         self._inode = (found.st_dev, found.st_ino)
         self._mapping: Optional[weakref.ReferenceType[mmap.mmap]] = None
@@ -120,10 +120,7 @@ class Block(Keepable):
     @property
     def name(self) -> str:
         """The way to it on this machine."""
-        try:
-            return "/proc/{}/fd/{}".format(os.getpid(), self._descriptor())
-        except Gone:
-            return "(disposed of)"
+        return "/proc/{}/fd/{}".format(os.getpid(), self._descriptor)
 
     def map(self) -> mmap.mmap:
         """The whole block in memory, the header too; lives as long as somebody refers to it.
@@ -135,7 +132,7 @@ class Block(Keepable):
         if mapping is None:
             import fcntl
 
-            locked = os.open("/proc/self/fd/{}".format(self._descriptor()), _OPEN)
+            locked = os.open("/proc/self/fd/{}".format(self._descriptor), _OPEN)
             try:
                 # Before the look at the header: whoever disposes of the block writes there, then tries the lock.
                 with contextlib.suppress(BlockingIOError):
@@ -151,16 +148,16 @@ class Block(Keepable):
     def is_disposed(self) -> bool:
         """True when somebody has disposed of it."""
         try:
-            return os.pread(self._descriptor(), 1, _DISPOSED_AT) != b"\0"
-        except (Gone, OSError):
+            return os.pread(self._descriptor, 1, _DISPOSED_AT) != b"\0"
+        except OSError:
             return True
 
     def is_real(self) -> bool:
         """True when the file is this block, and not another one."""
         start = _MAGIC + self.token
         try:
-            return os.pread(self._descriptor(), len(start), 0) == start
-        except (Gone, OSError):
+            return os.pread(self._descriptor, len(start), 0) == start
+        except OSError:
             return False
 
     def address(self) -> bytes:
@@ -178,57 +175,52 @@ class Block(Keepable):
         slot = next(self._slots)
         self._sent.append(0)
         keep(self)
-        own = Place(os.getpid(), self._descriptor(), parent, min(slot, _MOST_SENT), *self._inode, self.size, self.token)
+        own = Place(os.getpid(), self._descriptor, parent, min(slot, _MOST_SENT), *self._inode, self.size, self.token)
         return packed_places((own, *elsewhere))
 
     def is_over(self) -> bool:
         """True when it has been disposed of, or all that were sent have arrived where they are held."""
         sent = len(self._sent)
         try:
-            header = os.pread(self._descriptor(), _ARRIVED_AT + min(sent, _MOST_SENT), 0)
-        except (Gone, OSError):
+            header = os.pread(self._descriptor, _ARRIVED_AT + min(sent, _MOST_SENT), 0)
+        except OSError:
             return True
-        if header[_DISPOSED_AT]:
-            self.close()
+        if len(header) < _ARRIVED_AT or header[_DISPOSED_AT]:
             return True
         return sent <= _MOST_SENT and header.find(b"\0", _ARRIVED_AT) < 0
 
     def arrived(self, slot: int) -> None:
         """Tell the sender that this process holds the block too."""
         if slot < _MOST_SENT:
-            with contextlib.suppress(Gone, OSError):
-                os.pwrite(self._descriptor(), b"\1", _ARRIVED_AT + slot)
+            with contextlib.suppress(OSError):
+                os.pwrite(self._descriptor, b"\1", _ARRIVED_AT + slot)
 
     def dispose(self) -> None:
         """Nobody shall find it any more; those who have it mapped keep what they have."""
-        with contextlib.suppress(Gone, OSError):
-            os.pwrite(self._descriptor(), b"\1", _DISPOSED_AT)
+        if self.is_real():
+            os.pwrite(self._descriptor, b"\1", _DISPOSED_AT)
+        release(self)
         self.free()
 
     def free(self) -> None:
         """After `dispose`: give the memory back when nobody has it mapped, also if others hold a descriptor."""
         import fcntl
 
-        if not self.is_disposed() or not self.size or not hasattr(mmap, "MADV_REMOVE"):
+        if not self.is_real() or not self.is_disposed() or not self.size or not hasattr(mmap, "MADV_REMOVE"):
             return
-        with contextlib.suppress(Gone, OSError):
-            fcntl.flock(self._descriptor(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with mmap.mmap(self._descriptor(), HEADER_BYTES + self.size) as whole:
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with mmap.mmap(self._descriptor, HEADER_BYTES + self.size) as whole:
                 whole.madvise(mmap.MADV_REMOVE, HEADER_BYTES)
 
     def close(self) -> None:
-        """Let go of the descriptor; what is mapped stays."""
-        with contextlib.suppress(IndexError, OSError):  # two threads never close the same number: pop is atomic
-            os.close(self._descriptors.pop())
+        """Nothing: the descriptor lives as long as this does, for another thread may be about to use its number."""
 
     def __del__(self) -> None:
-        self.close()
-
-    def _descriptor(self) -> int:
-        try:
-            return self._descriptors[0]
-        except IndexError:
-            raise Gone("it has been disposed of") from None
+        with contextlib.suppress(OSError):  # the user's code may have closed it, and have another file of this number
+            found = os.fstat(self._descriptor)
+            if (found.st_dev, found.st_ino) == self._inode:
+                os.close(self._descriptor)
 
 
 _known: weakref.WeakValueDictionary[bytes, Block] = weakref.WeakValueDictionary()

@@ -8,6 +8,7 @@ No lock: this runs wherever an array is made, pickled or loaded, and may be inte
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from typing import Deque
@@ -41,6 +42,12 @@ def keep(block: Keepable) -> None:
     if not block.kept:
         block.kept = True
         _kept.append(block)
+
+
+def release(block: Keepable) -> None:
+    """Let go of a block that is over. One that `sweep` looks at right now, it lets go of itself."""
+    with contextlib.suppress(ValueError):
+        _kept.remove(block)
 
 
 def sweep() -> None:

@@ -9,7 +9,7 @@ import struct
 import sys
 from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
-from wetlands_rx._wire.blocks import claim
+from wetlands_rx._wire.blocks import Block, claim
 from wetlands_rx._wire.frames import BUFFERS, Buffer
 from wetlands_rx._wire.memory import LARGE_BYTES
 from wetlands_rx.exceptions import ProtocolError
@@ -27,16 +27,16 @@ _LOOK_AT = 16
 class Packed:
     """A pickled value that has not been loaded yet: the pickle and its out-of-band buffers."""
 
-    __slots__ = ("_claimed", "buffers", "pickle")
+    __slots__ = ("buffers", "pickle")
 
     def __init__(self, pickled: Buffer, buffers: Tuple[Buffer, ...] = ()) -> None:
         self.pickle = pickled
         self.buffers = buffers
 
     def claimed(self) -> Packed:
-        """Hold the shared memory that the value of a child process refers to: it may end before the value is loaded."""
-        self._claimed = claim(self.pickle)
-        return self
+        """The same, holding the shared memory that it refers to: the child that sent it may end before it is loaded."""
+        blocks = claim(self.pickle)
+        return _Claiming(self, blocks) if blocks else self
 
     def load(self) -> Any:
         """Rebuild the value. May run the user's code and raise anything."""
@@ -51,6 +51,22 @@ class Packed:
 
     def _load_other_numpy(self) -> Any:
         return _OtherNumpy(io.BytesIO(self.pickle), buffers=self.buffers).load()
+
+
+class _Claiming(Packed):
+    """Holds blocks of shared memory until the value, which refers to them, has been loaded."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self, packed: Packed, blocks: Tuple[Block, ...]) -> None:
+        super().__init__(packed.pickle, packed.buffers)
+        self._blocks = blocks
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:
+            self._blocks = ()
 
 
 class _OtherNumpy(pickle.Unpickler):
