@@ -55,7 +55,8 @@ def test_killed_before_the_call_comes(env: ExternalEnvironment) -> None:
 
 def test_killed_while_calls_wait(env: ExternalEnvironment, tmp_path: Path) -> None:
     pid = pid_of(env)
-    first = env.submit(FILE, "wait_for_file", (numbers(), str(tmp_path / "never")))
+    first = env.submit(FILE, "begin_and_wait", (numbers(), str(tmp_path / "never")))
+    until((tmp_path / "never.began").exists)
     others = [env.submit(FILE, "add_one", (numbers(float(n)),)) for n in range(10)]
     kill(pid)
     _failure(first)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 OLDEST = (3, 8)
 PACKAGE = Path(__file__).parents[2] / "wetlands_rx"
-_PLACES = ("__init__.py", "exceptions.py", "module_executor.py", "_remote", "_wire")
+_PLACES = ("__init__.py", "exceptions.py", "module_executor.py", "ndarray.py", "_ndarray", "_remote", "_wire")
 
 
 def worker_files() -> list[Path]:

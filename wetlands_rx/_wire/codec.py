@@ -224,8 +224,8 @@ def _decode_result(frame: Frame, leases: _Arena) -> List[Up]:
         try:
             return [Finished(frame.number, packed.load(), seconds)]
         except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one task with the reason
-            return [FinishedUnopened(frame.number, packed, seconds)]
-    return [FinishedUnopened(frame.number, packed, seconds)]
+            return [FinishedUnopened(frame.number, packed.claimed(), seconds)]
+    return [FinishedUnopened(frame.number, packed.claimed(), seconds)]
 
 
 def _decode_updates(frame: Frame, leases: _Arena) -> List[Up]:
@@ -241,7 +241,7 @@ def _decode_output(frame: Frame, leases: _Arena) -> List[Up]:
             return [OutputSet(frame.number, key, value)]
         except Exception:  # noqa: BLE001 - as for a result
             return [OutputUnopened(frame.number, packed)]
-    return [OutputUnopened(frame.number, packed)]
+    return [OutputUnopened(frame.number, packed.claimed())]
 
 
 def _decode_error(frame: Frame, leases: _Arena) -> List[Up]:

@@ -324,7 +324,7 @@ def _outcome(kind: int, blob: memoryview, leases: Optional[Leases]) -> Outcome:
                 return packed.load()
             except Exception:  # noqa: BLE001 - another numpy there: whoever opens it fails that one with the reason
                 return ItemUnopened(packed)
-        return ItemUnopened(packed)
+        return ItemUnopened(packed.claimed())
     if kind in _NUMBER_RECORDS:
         return struct.unpack("<q" if kind == _INT else "<d", blob)[0]
     if kind == _RAISED:

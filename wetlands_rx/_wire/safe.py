@@ -107,9 +107,7 @@ def _moment(data: Any, zone: Any = None) -> datetime.datetime:
     year, month = int.from_bytes(data[:2], "big"), data[2] & 0x7F
     microsecond = int.from_bytes(data[7:], "big")
     fold = data[2] >> 7 or data[4] >> 7  # where a time and a date and time keep it
-    return datetime.datetime(
-        year, month, data[3], data[4] & 0x7F, data[5], data[6], microsecond, zone, fold=fold
-    )
+    return datetime.datetime(year, month, data[3], data[4] & 0x7F, data[5], data[6], microsecond, zone, fold=fold)
 
 
 def _is_zone(zone: Any) -> bool:

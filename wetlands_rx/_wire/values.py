@@ -11,6 +11,8 @@ from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Sequence
 
 from wetlands_rx._wire.arena import SHARED_BYTES, Arena, Block
 from wetlands_rx._wire.arrays import Reducers, kind_of, numpy_if_loaded
+from wetlands_rx._wire.blocks import Block as MemoryBlock
+from wetlands_rx._wire.blocks import claim
 from wetlands_rx._wire.frames import BUFFERS, SHARED, Buffer
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.memory import LARGE_BYTES
@@ -53,6 +55,11 @@ class Packed:
         self.buffers = buffers
         self.blocks = blocks
 
+    def claimed(self) -> Packed:
+        """The same, holding the shared memory that it refers to: the child that sent it may end before it is loaded."""
+        memory = claim(self.pickle)
+        return _Claiming(self, memory) if memory else self
+
     def load(self) -> Any:
         """Rebuild the value, once: it takes the buffers with it. May run the user's code and raise anything."""
         value = self._loaded()
@@ -71,6 +78,22 @@ class Packed:
 
     def _load_other_numpy(self) -> Any:
         return _OtherNumpy(io.BytesIO(self.pickle), buffers=self.buffers).load()
+
+
+class _Claiming(Packed):
+    """Holds blocks of shared memory until the value, which refers to them, has been loaded."""
+
+    __slots__ = ("_memory",)
+
+    def __init__(self, packed: Packed, memory: Tuple[MemoryBlock, ...]) -> None:
+        super().__init__(packed.pickle, packed.buffers, packed.blocks)
+        self._memory = memory
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:
+            self._memory = ()
 
 
 class _OtherNumpy(pickle.Unpickler):
