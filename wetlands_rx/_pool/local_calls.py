@@ -7,7 +7,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from wetlands_rx._pool.local_modules import LocalModules, Unneeded
-from wetlands_rx._remote.failures import describe
+from wetlands_rx._remote.failures import describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.modules import FunctionNotFound, wants_handle
 from wetlands_rx._task.call import Call, id_base
@@ -135,8 +135,7 @@ def _run_coroutine(coroutine: Any) -> Any:
 
 
 def _raised(number: int, error: BaseException) -> Raised:
-    failure = describe(error)
-    return Raised(number, failure.error, failure.traceback, failure.remote_type, "raised")
+    return describe(error).message(number, kind_of_failure(error))
 
 
 def _plain(text: str) -> str:
