@@ -428,7 +428,13 @@ def _inside(path: str, part: _Part) -> Iterator[Tuple[str, _Part]]:
 def _items(path: str, pairs: Sequence[_Part]) -> Iterator[Tuple[str, _Part]]:
     for place, (key, value) in enumerate(zip(pairs[::2], pairs[1::2])):
         yield at_place(path, place), key
-        yield at_key(path, key.value) if key.kind == "value" else "{}[<{}>]".format(path, _type_of(key)), value
+        yield _at(path, key), value
+
+
+def _at(path: str, key: _Part) -> str:
+    if key.kind == "tuple" and all(part.kind == "value" for part in key.inner):
+        return at_key(path, tuple(part.value for part in key.inner))
+    return at_key(path, key.value) if key.kind == "value" else "{}[<{}>]".format(path, _type_of(key))
 
 
 def _arguments(path: str, function: _Part, args: _Part, skipped: int) -> Iterator[Tuple[str, _Part]]:

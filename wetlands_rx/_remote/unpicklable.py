@@ -11,7 +11,7 @@ import pickle
 from collections import deque
 from time import monotonic
 from types import MemberDescriptorType
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 from wetlands_rx._remote.places import Found, at_key, at_name, at_place, found_at
 from wetlands_rx._wire.values import kind_of
@@ -20,7 +20,7 @@ LONGEST_S = 2.0
 """What is not found within this time is not looked for any more."""
 _LOOK_EACH = 256
 _CONTAINERS: Tuple[Any, ...] = (tuple, list, deque, set, frozenset)
-_items_of: Callable[[Any], Any] = dict.items
+_items_of: Callable[[Any], Any] = vars(dict)["items"]
 _DEEP = 100
 """What fails for want of a stack below this depth fails for its depth, whatever stands there."""
 _MOST_TRIALS = 8
@@ -91,11 +91,11 @@ def unpicklable(named: Sequence[Tuple[str, Any]], *, interruptible: bool = False
     Returns:
         The part; None when each value can be pickled for itself, or none was found in time.
     """
-    until = monotonic() + LONGEST_S
+    search = _Search(monotonic() + LONGEST_S, interruptible)
     try:
         for name, value in named:
-            if _fails(value, until):
-                return _inside(name, value, until)
+            if search.fails(value):
+                return search.inside(name, value)
     except KeyboardInterrupt:
         if interruptible:
             raise
@@ -104,40 +104,44 @@ def unpicklable(named: Sequence[Tuple[str, Any]], *, interruptible: bool = False
     return None
 
 
-def _fails(value: Any, until: float) -> bool:
-    try:
-        pickle.Pickler(_Nowhere(until), 5, buffer_callback=_ignore).dump(value)
-    except KeyboardInterrupt:
-        raise
-    except _GivenUpError:
+class _Search:
+    def __init__(self, until: float, interruptible: bool) -> None:
+        self._until = until
+        self._through: Tuple[Type[BaseException], ...] = (KeyboardInterrupt,) if interruptible else ()
+
+    def fails(self, value: Any) -> bool:
+        """True when a value cannot be pickled for itself."""
+        try:
+            pickle.Pickler(_Nowhere(self._until), 5, buffer_callback=_ignore).dump(value)
+        except self._through:
+            raise
+        except _GivenUpError:
+            return False
+        except BaseException:  # noqa: BLE001 - pickling runs the user's code
+            return True
         return False
-    except BaseException:  # noqa: BLE001 - pickling runs the user's code
-        return True
-    return False
 
+    def inside(self, name: str, value: Any) -> Found:
+        """The deepest part of a value that is known to fail."""
+        tracer = _Tracer(self._until)
+        try:
+            tracer.dump(value)
+        except self._through:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            if not isinstance(error, RecursionError) or len(tracer.chain) < _DEEP:
+                return self._deepest(name, tracer.chain) or found_at(name, value)
+        return found_at(name, value)
 
-def _inside(name: str, value: Any, until: float) -> Found:
-    """The deepest part of a value that is known to fail."""
-    tracer = _Tracer(until)
-    try:
-        tracer.dump(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - as above
-        if not isinstance(error, RecursionError) or len(tracer.chain) < _DEEP:
-            return _deepest(name, tracer.chain, until) or found_at(name, value)
-    return found_at(name, value)
-
-
-def _deepest(name: str, chain: Sequence[_Entry], until: float) -> Optional[Found]:
-    try:
-        parts = list(_parts(name, chain))
-        for path, part in parts[: -_MOST_TRIALS - 1 : -1]:
-            if _fails(part, until):
-                return found_at(path, part)
-    except Exception:  # noqa: BLE001 - an object that lets nobody look into it
+    def _deepest(self, name: str, chain: Sequence[_Entry]) -> Optional[Found]:
+        try:
+            parts = list(_parts(name, chain))
+            for path, part in parts[: -_MOST_TRIALS - 1 : -1]:
+                if self.fails(part):
+                    return found_at(path, part)
+        except Exception:  # noqa: BLE001 - an object that lets nobody look into it
+            return None
         return None
-    return None
 
 
 def _parts(name: str, chain: Sequence[_Entry]) -> Iterator[Tuple[str, Any]]:
@@ -180,7 +184,7 @@ def _attributes(parent: Any) -> Iterator[Tuple[Any, Any]]:
     if type(own) is dict:
         yield from list(own.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
     for kind in kind_of(parent).__mro__:
-        members: Dict[str, Any] = dict(vars(kind))
+        members: Dict[str, Any] = dict(kind.__dict__)
         for name, member in members.items():
             if type(member) is MemberDescriptorType and name != "__dict__":
                 try:
