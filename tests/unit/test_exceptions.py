@@ -33,7 +33,14 @@ class OnlyThen(Exception):
     pass
 
 
-@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def pickled(error: Any) -> Any:
+    return pickle.loads(pickle.dumps(error))
+
+
+AGAIN: list[Any] = [pickled, copy.copy, copy.deepcopy]
+
+
+@pytest.mark.parametrize("again", AGAIN)
 @pytest.mark.parametrize(
     "error",
     [

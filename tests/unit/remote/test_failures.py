@@ -12,6 +12,7 @@ import pytest
 
 from wetlands_rx._remote import failures
 from wetlands_rx._remote.failures import MOST_ORIGINAL_BYTES, Failure, describe, kind_of_failure
+from wetlands_rx._wire.values import kind_of
 from wetlands_rx.exceptions import RemoteException, SerializationError
 
 
@@ -167,11 +168,12 @@ def remote(failure: Failure) -> RemoteException:
 
 def plain(value: Any) -> None:
     """Complain about what is not of a built-in type."""
-    if type(value) is tuple:
+    kind = kind_of(value)
+    if kind is tuple:
         for each in value:
             plain(each)
     else:
-        assert type(value) in (str, bool, type(None)), value
+        assert kind in (str, bool, type(None)), value
 
 
 def chained(length: int) -> None:

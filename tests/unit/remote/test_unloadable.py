@@ -131,7 +131,7 @@ def test_a_name_that_its_module_lacks(only_here: Any) -> None:
 
 def test_a_module_that_fails_when_it_is_imported(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "breaks_when_imported.py").write_text("class Own: pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module: Any = __import__("breaks_when_imported")
     pickled = pickle.dumps([1, module.Own()])

@@ -30,6 +30,13 @@ def local_class() -> type:
     return Local
 
 
+class Held:
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def method(self) -> None: ...
+
+
 class Raises:
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -79,7 +86,7 @@ def odd_name() -> Any:
         ([local_class()()], "x[0]", f"{__name__}.local_class.<locals>.Local"),
         ((i for i in ()), "x", "generator"),
         (functools.partial(print, LOCK), "x.args[0]", "_thread.lock"),
-        (Raises(LOCK).__init__, "x.__self__", f"{__name__}.Raises"),
+        (Held(LOCK).method, "x.__self__.lock", "_thread.lock"),
         (slice(0, LOCK), "x.stop", "_thread.lock"),
         (odd_name(), "vars(x)['no name']", "_thread.lock"),
         ({"k" * 100: LOCK}, f"x['{'k' * 56}...]", "_thread.lock"),
@@ -105,13 +112,14 @@ def test_an_object_that_hides_what_it_holds_is_the_part() -> None:
 def test_the_code_of_a_container_is_not_run() -> None:
     class Own(Endless):
         def __reduce_ex__(self, protocol: Any) -> Any:
-            return Own, (), None, None, iter(dict.items(self))
+            items: Any = vars(dict)["items"](self)
+            return Own, (), None, None, iter(items)
 
     Own.__qualname__ = "Own"
     globals()["Own"] = Own
     try:
         value = Own()
-        dict.__setitem__(value, "key", LOCK)
+        value["key"] = LOCK
         assert place(value) == ("x['key']", "_thread.lock")
     finally:
         del globals()["Own"]
