@@ -116,7 +116,7 @@ class ExecutionException(WetlandsError):
         its class, as `pickle` does.
         """
         if self._cause is None and self._original:
-            self._cause = _rebuilt(self._original)
+            self._cause = rebuilt(self._original, interruptible=True)
             self._original = b"" if self._cause is None else self._original
         return self._cause
 
@@ -132,16 +132,28 @@ class ExecutionException(WetlandsError):
         return "{}\nremote traceback{}:\n{}".format(head, place, "\n".join(self.traceback))
 
 
-def _rebuilt(original: bytes) -> Optional[BaseException]:
+def rebuilt(original: bytes, *, interruptible: bool = False) -> Optional[BaseException]:
+    """For the library: the exception of this pickle; None when it cannot be had.
+
+    `interruptible` lets a KeyboardInterrupt through, which may be somebody's who waits.
+    """
     import pickle
 
     try:
-        rebuilt = pickle.loads(original)
+        made = pickle.loads(original) if original else None
     except KeyboardInterrupt:
-        raise
+        if interruptible:
+            raise
+        return None
     except BaseException:  # noqa: BLE001 - the user's code
         return None
-    return rebuilt if isinstance(rebuilt, BaseException) else None
+    return made if isinstance(made, BaseException) else None
+
+
+def with_cause(failure: ExecutionException, cause: Optional[BaseException]) -> ExecutionException:
+    """For the library: give a failure of this very process its cause, whose class may be found only while it runs."""
+    failure._cause = cause  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return failure
 
 
 class WorkerDiedError(ExecutionException):

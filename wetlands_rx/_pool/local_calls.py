@@ -13,6 +13,7 @@ from wetlands_rx._remote.modules import FunctionNotFound, wants_handle
 from wetlands_rx._task.call import Call, id_base
 from wetlands_rx._task.lifecycle import Happening
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, Logged, OutputSet, Raised, Updated
+from wetlands_rx.exceptions import rebuilt
 
 Answer = Finished | Raised | CancelAcknowledged
 
@@ -135,7 +136,10 @@ def _run_coroutine(coroutine: Any) -> Any:
 
 
 def _raised(number: int, error: BaseException) -> Raised:
-    return describe(error).message(number, kind_of_failure(error))
+    failure = describe(error)
+    message = failure.message(number, kind_of_failure(error))
+    # A copy: the exception itself holds the function's variables. Made now, for a module of a file comes and goes.
+    return message._replace(cause=rebuilt(failure.original))
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,7 @@ from wetlands_rx.exceptions import (
     SerializationError,
     WetlandsError,
     WorkerDiedError,
+    with_cause,
 )
 
 
@@ -82,7 +83,7 @@ def failure_of(happening: Happening, target: str, worker: WorkerInfo | None) -> 
         if happening.kind == "serialization":
             path, type_name = happening.path, happening.type_name
             return SerializationError(error, lines, kind, target, where, told, original, path, type_name)
-        return ExecutionException(error, lines, kind, target, where, told, original)
+        return with_cause(ExecutionException(error, lines, kind, target, where, told, original), happening.cause)
     if isinstance(happening, WorkerLost):
         return happening.error
     if isinstance(happening, PoolBroken):

@@ -100,7 +100,8 @@ class Raised(NamedTuple):
     """Up: the function raised, or could not be found or answered for.
 
     `kind` says which: `"raised"`, `"lookup"`, `"serialization"`. The rest is optional: the exception as plain data,
-    for `RemoteException.of`; its pickle; and the path and the type of what cannot cross.
+    for `RemoteException.of`; its pickle; the path and the type of what cannot cross; and, when caller and worker are
+    one process, the exception that the pickle gives: this one never crosses.
     """
 
     task: int
@@ -112,6 +113,7 @@ class Raised(NamedTuple):
     original: bytes = b""
     path: str = ""
     type_name: str = ""
+    cause: Optional[BaseException] = None
 
 
 class ItemRaised(NamedTuple):

@@ -89,6 +89,11 @@ class BrokenText(Exception):
         raise SystemExit(3)
 
 
+class InterruptsAtLoading(Exception):
+    def __reduce__(self) -> Any:
+        return exec, ("raise KeyboardInterrupt",)
+
+
 class OnlyThere(Exception):
     pass
 
@@ -143,6 +148,7 @@ EXCEPTIONS: dict[str, Callable[[], BaseException]] = {
     "two arguments": lambda: ValueError("no", 3),
     "needs two": lambda: NeedsTwo("a", "b"),
     "broken reduce": lambda: BrokenReduce("no"),
+    "interrupts": lambda: InterruptsAtLoading("no"),
     "broken text": lambda: BrokenText("no"),
     "only there": lambda: OnlyThere("no"),
     "odd text": lambda: OddText("no"),
