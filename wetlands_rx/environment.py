@@ -17,6 +17,7 @@ from reactivex import Observable
 from wetlands_rx._pool.feeding import Feeder, TaskFeeder
 from wetlands_rx._pool.mapping import Arrivals, MapIterator, MapOptions, OnError
 from wetlands_rx._pool.tally import EnvironmentStatistics
+from wetlands_rx._remote.crossing import unsendable
 from wetlands_rx._remote_module import RemoteModule, TaskModule, functions_of
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.items import Sink
@@ -130,7 +131,7 @@ class Environment(ABC):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # pickling runs the user's code
-            raise _not_sendable(f"{os.path.basename(path)}:{name}", args, kwargs, error) from error
+            raise _not_sendable(f"{os.path.basename(path)}:{name}", _named(args, kwargs), error) from error
 
     def _arena(self) -> Arena | None:
         """Where arrays are put that go to workers, if there is something."""
@@ -583,19 +584,16 @@ def packed_item(target: str, arena: Arena | None, item: object) -> Item:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pickling runs the user's code
-        raise _not_sendable(target, (item,), {}, error) from error
+        raise _not_sendable(target, [("item", item)], error) from error
 
 
-def _not_sendable(target: str, args: Sequence[Any], kwargs: dict[str, Any], error: BaseException) -> SerializationError:
-    """Name the argument that cannot be pickled."""
+def _not_sendable(target: str, named: Sequence[tuple[str, Any]], error: BaseException) -> SerializationError:
+    """Name the part of the arguments that cannot be pickled."""
+    advice = "build it inside the function, or pass what it is made from"
+    failure = unsendable("what was given", named, target, error, advice, interruptible=True)
+    return SerializationError(failure.error, path=failure.path, type_name=failure.type_name)
+
+
+def _named(args: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
     named = [(f"args[{place}]", value) for place, value in enumerate(args)]
-    named += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
-    for name, value in named:
-        try:
-            codec.encode_call(0, "", "", (value,), {})
-        except BaseException as own:  # noqa: BLE001 - the value's own pickling
-            return SerializationError(
-                f"{name} ({type(value).__qualname__}) cannot be sent to {target}: {type(own).__name__}: {own}; "
-                "build it inside the function, or pass what it is made from"
-            )
-    return SerializationError(f"the arguments of {target} cannot be sent: {type(error).__name__}: {error}")
+    return named + [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]

@@ -7,7 +7,7 @@ Each class hands all its facts to `Exception.__init__`, so that a pickled copy i
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 __all__ = [
     "BuildFailedError",
@@ -21,6 +21,7 @@ __all__ = [
     "ProvisioningError",
     "PythonNotFoundError",
     "RecipeError",
+    "RemoteException",
     "ResolutionError",
     "SerializationError",
     "TaskCanceled",
@@ -36,6 +37,44 @@ class WetlandsError(Exception):
     """The root of all errors that this library raises by itself."""
 
 
+class RemoteException(NamedTuple):
+    """An exception of the isolated environment as plain data: its class need not exist here.
+
+    Attributes:
+        type_name: The dotted name of its class, `"builtins.ValueError"`.
+        message: Its text.
+        traceback: Its traceback, one string a line, without line ends; of the outermost one as it was printed, with
+            all that belongs to it.
+        notes: What `add_note` added.
+        cause: What it was raised from.
+        context: What was being handled when it was raised; None when that is the cause.
+        suppress_context: The context is not meant to be shown: there was a `from`.
+        exceptions: The members of an exception group.
+
+    One that appears again inside, as in a circle, has only its type and message there, and so has what comes after the
+    first 64.
+    """
+
+    type_name: str
+    message: str
+    traceback: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
+    cause: Optional[RemoteException] = None
+    context: Optional[RemoteException] = None
+    suppress_context: bool = False
+    exceptions: Tuple[RemoteException, ...] = ()
+
+    @classmethod
+    def of(cls, plain: Optional[Tuple[Any, ...]], printed: Sequence[str] = ()) -> Optional[RemoteException]:
+        """Read one from the tuples that cross; `printed` is the traceback when they do not have it."""
+        if plain is None:
+            return None
+        type_name, message, traceback, notes, cause, context, suppress_context, exceptions = plain
+        members = tuple(member for member in map(cls.of, exceptions) if member is not None)
+        lines = tuple(printed) if traceback is None else traceback
+        return cls(type_name, message, lines, notes, cls.of(cause), cls.of(context), suppress_context, members)
+
+
 class ExecutionException(WetlandsError):
     """The user's function (or script) raised in the isolated environment: the function is at fault.
 
@@ -45,6 +84,7 @@ class ExecutionException(WetlandsError):
         remote_type: The dotted name of the remote exception's class, `"builtins.ValueError"`.
         target: What was called, `"segment.py:segment"`.
         worker: Where it ran, `"environment seg, worker 0, pid 4711"`; empty when it never ran.
+        remote: What was raised there, with notes, cause, context and the members of a group; None when nothing was.
     """
 
     def __init__(
@@ -54,6 +94,8 @@ class ExecutionException(WetlandsError):
         remote_type: str = "",
         target: str = "",
         worker: str = "",
+        remote: Optional[RemoteException] = None,
+        original: bytes = b"",
     ) -> None:
         super().__init__(error, tuple(traceback), remote_type, target, worker)
         self.error = error
@@ -61,6 +103,26 @@ class ExecutionException(WetlandsError):
         self.remote_type = remote_type
         self.target = target
         self.worker = worker
+        self.remote = remote
+        self._original = original
+        self._cause: Optional[BaseException] = None
+
+    @property
+    def cause(self) -> Optional[BaseException]:
+        """The exception itself, rebuilt here when it is first asked for; without a traceback.
+
+        None when it cannot be had: its class cannot be imported here, or it cannot be pickled or loaded, or it is
+        larger than 16 KB. `remote` is always there. To rebuild it imports the module of its class and runs the code of
+        its class, as `pickle` does.
+        """
+        if self._cause is None and self._original:
+            self._cause = rebuilt(self._original, interruptible=True)
+            self._original = b"" if self._cause is None else self._original
+        return self._cause
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # What is not in `args` goes with the attributes; the rebuilt exception stays here, it may not be picklable.
+        return type(self), self.args, {**vars(self), "_cause": None}
 
     def __str__(self) -> str:
         head = "{}: {}".format(self.target, self.error) if self.target else self.error
@@ -68,6 +130,30 @@ class ExecutionException(WetlandsError):
             return head
         place = " ({})".format(self.worker) if self.worker else ""
         return "{}\nremote traceback{}:\n{}".format(head, place, "\n".join(self.traceback))
+
+
+def rebuilt(original: bytes, *, interruptible: bool = False) -> Optional[BaseException]:
+    """For the library: the exception of this pickle; None when it cannot be had.
+
+    `interruptible` lets a KeyboardInterrupt through, which may be somebody's who waits.
+    """
+    import pickle
+
+    try:
+        made = pickle.loads(original) if original else None
+    except KeyboardInterrupt:
+        if interruptible:
+            raise
+        return None
+    except BaseException:  # noqa: BLE001 - the user's code
+        return None
+    return made if isinstance(made, BaseException) else None
+
+
+def with_cause(failure: ExecutionException, cause: Optional[BaseException]) -> ExecutionException:
+    """For the library: give a failure of this very process its cause, whose class may be found only while it runs."""
+    failure._cause = cause  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return failure
 
 
 class WorkerDiedError(ExecutionException):
@@ -104,7 +190,29 @@ class TaskTimeoutError(ExecutionException):
 
 
 class SerializationError(ExecutionException):
-    """A value cannot cross between the processes: its author, or the choice of value, is at fault."""
+    """A value cannot cross between the processes: its author, or the choice of value, is at fault.
+
+    Attributes:
+        path: A Python expression that leads to the part that cannot, `"args[0]['model'].lock"`; empty when it was not
+            found. It starts with `args`, `kwargs`, `item`, `result` or `output`.
+        type_name: The name of that part's class, `"_thread.lock"`; empty likewise.
+    """
+
+    def __init__(
+        self,
+        error: str,
+        traceback: Sequence[str] = (),
+        remote_type: str = "",
+        target: str = "",
+        worker: str = "",
+        remote: Optional[RemoteException] = None,
+        original: bytes = b"",
+        path: str = "",
+        type_name: str = "",
+    ) -> None:
+        super().__init__(error, traceback, remote_type, target, worker, remote, original)
+        self.path = path
+        self.type_name = type_name
 
 
 class WorkerPoolBroken(WetlandsError):

@@ -7,12 +7,13 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from wetlands_rx._pool.local_modules import LocalModules, Unneeded
-from wetlands_rx._remote.failures import describe
+from wetlands_rx._remote.failures import describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.modules import FunctionNotFound, wants_handle
 from wetlands_rx._task.call import Call, id_base
 from wetlands_rx._task.lifecycle import Happening
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, Logged, OutputSet, Raised, Updated
+from wetlands_rx.exceptions import rebuilt
 
 Answer = Finished | Raised | CancelAcknowledged
 
@@ -136,7 +137,9 @@ def _run_coroutine(coroutine: Any) -> Any:
 
 def _raised(number: int, error: BaseException) -> Raised:
     failure = describe(error)
-    return Raised(number, failure.error, failure.traceback, failure.remote_type, "raised")
+    message = failure.message(number, kind_of_failure(error))
+    # A copy: the exception itself holds the function's variables. Made now, for a module of a file comes and goes.
+    return message._replace(cause=rebuilt(failure.original))
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple, Union
 
+from wetlands_rx._remote.crossing import unsendable
 from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.outbox import Outbox
 from wetlands_rx._remote.page import SharedPage
@@ -398,12 +399,11 @@ class Channel:
         """
         try:
             parts = codec.encode_output(task, key, value, self.arena)
-        except Exception as error:
-            raise SerializationError(
-                "output {!r} ({}) cannot be sent to the caller: {}: {}".format(
-                    key, type(value).__qualname__, type(error).__name__, error
-                )
-            ) from error
+        except BaseException as error:  # pickling runs the user's code
+            name = "output[{!r}]".format(key)
+            advice = "publish what it is made from, or plain values"
+            failure = unsendable("output {!r}".format(key), [(name, value)], "the caller", error, advice)
+            raise SerializationError(failure.error, path=failure.path, type_name=failure.type_name) from error
         self.send(parts)
 
     def send_log(self, task: int, level: int, text: str) -> None:

@@ -85,14 +85,14 @@ class RemoteTaskHandle:
         """Report progress; the caller receives an UPDATE event. What is None keeps its last value.
 
         Args:
-            message: One line for people.
+            message: One line for people; one whose `__str__` raises is replaced by words that say so.
             current: How much is done, in units of the function's choice.
             maximum: How much there is to do, in the same units.
         Raises:
             TypeError: `current` or `maximum` is not a number.
         """
         if not self._state.ended:
-            text = message if message is None or type(message) is str else str(message)
+            text = message if message is None or type(message) is str else _text(message)
             self._channel.send_update(self._number, text, _number(current), _number(maximum))
 
     def set_output(self, key: str, value: Any) -> None:
@@ -102,7 +102,8 @@ class RemoteTaskHandle:
             key: Its name.
             value: Anything that can be pickled; copied before this returns.
         Raises:
-            SerializationError: the value cannot be pickled.
+            SerializationError: the value cannot be pickled; the text and `path` name the part that cannot. A function
+                that does not catch it fails with it.
         """
         if not self._state.ended:
             self._channel.send_output(self._number, str(key), value)
@@ -125,11 +126,12 @@ class RemoteTaskHandle:
         """Send a record to the caller's logging, with environment, worker and task.
 
         Args:
-            message: The text; never formatted with `%`.
+            message: The text, or anything that has one; never formatted with `%`. One whose `__str__` raises is
+                replaced by words that say so: what is only to be told does not fail the function.
             level: A level of the `logging` module.
         """
         if not self._state.ended:
-            self._channel.send_log(self._number, int(level), str(message))
+            self._channel.send_log(self._number, int(level), message if type(message) is str else _text(message))
 
     def track(
         self, iterable: Iterable[_Item], total: Optional[int] = None, message: Optional[str] = None
@@ -150,6 +152,14 @@ class RemoteTaskHandle:
             self.raise_if_canceled()
             yield item
             self.update(message, current=done, maximum=total)
+
+
+def _text(message: Any) -> str:
+    """The text of anything, as a plain string: a class of the user's would have to be loaded by the caller."""
+    try:
+        return str.__str__(str(message))
+    except Exception as error:  # noqa: BLE001 - the user's code
+        return "<a {} whose __str__ raised {}>".format(type(message).__qualname__, type(error).__name__)
 
 
 def _number(value: Any) -> Optional[Number]:

@@ -12,7 +12,8 @@ from types import CoroutineType
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from wetlands_rx._remote.channel import Channel
-from wetlands_rx._remote.failures import Failure, describe
+from wetlands_rx._remote.crossing import Side, environment_side, not_loaded, unsendable
+from wetlands_rx._remote.failures import Failure, describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.items import ItemsRun
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
@@ -24,7 +25,6 @@ from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import CANCELED_RECORD, Record, encode_outcome, load_item, record_of, record_of_failure
 from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
-from wetlands_rx.exceptions import SerializationError
 
 
 def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] = ()) -> None:
@@ -58,6 +58,7 @@ class _Worker:
         self._output = output
         self._modules = ModuleLoader()
         self._id_base = 0
+        self._side = environment_side("")
 
     def run(self) -> None:
         channel = self._channel
@@ -76,10 +77,12 @@ class _Worker:
             elif message is None or isinstance(message, Exit):
                 channel.flush()
                 return
+            message = None  # what it refers to, such as arrays that could not be used, is free
 
     def _configure(self, configure: Configure) -> None:
         """Be ready; what is raised here ends the worker, and is printed for its caller."""
         self._id_base = configure.id_base
+        self._side = environment_side(configure.environment)
         for module in configure.preload:
             self._modules.preload(module)
         self._channel.send([codec.encode_hello(sys.version_info[:3], os.getpid())])
@@ -98,9 +101,7 @@ class _Worker:
             try:
                 args, kwargs = call.packed.load()
             except BaseException as error:  # noqa: BLE001 - loading runs the user's code
-                return encoded_failure(
-                    call.task, explained(error, "the arguments cannot be loaded here"), "serialization"
-                ), False
+                return encoded_failure(call.task, arguments_not_loaded(call, error, self._side), "serialization"), False
             if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             since = perf_counter()
@@ -111,7 +112,7 @@ class _Worker:
         except FunctionNotFound as error:
             return encoded_failure(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
         except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
-            return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
+            return encoded_failure(call.task, describe(error), kind_of_failure(error)), state.acknowledged
         finally:
             state.ended = True
         return (
@@ -143,16 +144,16 @@ class _Worker:
             missing = record_of_failure(str(error), (), "wetlands_rx.FunctionNotFound", "lookup")
             return lambda _: missing
         except BaseException as error:  # noqa: BLE001 - loading the file runs the user's code
-            broken = record_of_failure(*describe(error), "raised")
+            broken = _failed_record(describe(error), "raised")
             return lambda _: broken
         if self._modules.wants_handle(function, 1):
             return partial(self._with_handle, call.task, function)
-        return partial(outcome_of, self._channel.arena, function)
+        return partial(outcome_of, self._side, self._channel.arena, function)
 
     def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
         state = CallState()
         handle = RemoteTaskHandle(self._channel, task, self._id_base, state)
-        record = outcome_of(self._channel.arena, partial(function, task=handle), item)
+        record = outcome_of(self._side, self._channel.arena, partial(function, task=handle), item)
         state.ended = True
         return CANCELED_RECORD if state.acknowledged else record
 
@@ -166,30 +167,39 @@ class _Worker:
                 runpy.run_path(script.path, run_name=script.run_name)
         except SystemExit as error:
             if error.code not in (None, 0):
-                return encoded_failure(script.task, describe(error), "raised"), False
+                return encoded_failure(script.task, describe(error), kind_of_failure(error)), False
         except BaseException as error:  # noqa: BLE001 - the user's code
-            return encoded_failure(script.task, describe(error), "raised"), False
+            return encoded_failure(script.task, describe(error), kind_of_failure(error)), False
         finally:
             sys.argv = before_argv
         return encoded_result(script.task, None), False
 
 
-def outcome_of(arena: Optional[Arena], function: Callable[..., Any], item: Any) -> Record:
+def outcome_of(side: Side, arena: Optional[Arena], function: Callable[..., Any], item: Any) -> Record:
     """Run a function for one item."""
     try:
         try:
             argument = load_item(item)
         except BaseException as error:  # noqa: BLE001 - loading runs the user's code
-            return record_of_failure(*explained(error, "the item cannot be loaded here"), "serialization")
+            return _failed_record(not_loaded("the item", ["item"], item, error, side), "serialization")
         value: Any = function(argument)
         if isinstance(value, CoroutineType):
             value = run_coroutine(value)
     except BaseException as error:  # noqa: BLE001 - the user's code: it fails the item, not the worker
-        return record_of_failure(*describe(error), "raised")
+        return _failed_record(describe(error), kind_of_failure(error))
     try:
         return record_of(value, arena)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
-        return record_of_failure(*explained(error, unsendable(value)), "serialization")
+        return _failed_record(_unsendable_result(value, error), "serialization")
+
+
+def _failed_record(failure: Failure, kind: str) -> Record:
+    return record_of_failure(*failure[:3], kind, *failure[3:])
+
+
+def arguments_not_loaded(call: CallFunction, error: BaseException, side: Side) -> Failure:
+    """What to say of arguments whose loading has failed."""
+    return not_loaded("the arguments", ["args", "kwargs"], call.packed, error, side)
 
 
 def encoded_result(task: int, value: Any, seconds: float = 0.0, arena: Optional[Arena] = None) -> List[Buffer]:
@@ -197,24 +207,17 @@ def encoded_result(task: int, value: Any, seconds: float = 0.0, arena: Optional[
     try:
         return codec.encode_result(task, value, seconds, arena)
     except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
-        return encoded_failure(task, explained(error, unsendable(value)), "serialization")
+        return encoded_failure(task, _unsendable_result(value, error), "serialization")
 
 
-def unsendable(value: Any) -> str:
-    return "the result ({}) cannot be sent to the caller".format(type(value).__qualname__)
-
-
-def explained(error: BaseException, what: str) -> Failure:
-    failure = describe(error)
-    kind = SerializationError
-    return Failure(
-        "{}: {}".format(what, failure.error), failure.traceback, "{}.{}".format(kind.__module__, kind.__qualname__)
-    )
+def _unsendable_result(value: Any, error: BaseException) -> Failure:
+    advice = "return what it is made from, or plain values"
+    return unsendable("the result", [("result", value)], "the caller", error, advice)
 
 
 def encoded_failure(task: int, failure: Failure, kind: str) -> List[Buffer]:
     """The answer of a function that raised, or that could not be called."""
-    return [codec.encode_error(task, failure.error, failure.traceback, failure.remote_type, kind)]
+    return [codec.encode_error(task, *failure[:3], kind, *failure[3:])]
 
 
 def run_coroutine(coroutine: Any) -> Any:

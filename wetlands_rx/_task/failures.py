@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
-from wetlands_rx._remote.failures import describe
+from wetlands_rx._remote.crossing import CALLER, not_loaded
 from wetlands_rx._task.call import WorkerInfo
 from wetlands_rx._task.lifecycle import Happening, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Raised
-from wetlands_rx.exceptions import ExecutionException, SerializationError, WetlandsError, WorkerDiedError
+from wetlands_rx._wire.values import Packed
+from wetlands_rx.exceptions import (
+    ExecutionException,
+    RemoteException,
+    SerializationError,
+    WetlandsError,
+    WorkerDiedError,
+    with_cause,
+)
 
 
 class TaskError(str):
@@ -48,26 +57,33 @@ def opened(happening: Happening) -> Happening:
         try:
             return Finished(happening.task, happening.packed.load())
         except BaseException as error:  # noqa: BLE001 - the user's code
-            return _unloadable(happening.task, "the result", error)
+            return _unloadable(happening.task, "the result", ["result"], happening.packed, error)
     if isinstance(happening, OutputUnopened):
         try:
             key, value = happening.packed.load()
         except BaseException as error:  # noqa: BLE001 - the user's code
-            return _unloadable(happening.task, "an output", error)
+            return _unloadable(
+                happening.task, "an output", ["the name of the output", "output"], happening.packed, error
+            )
         return OutputSet(happening.task, key, value)
     return happening
 
 
-def _unloadable(task: int, what: str, error: BaseException) -> Raised:
-    failure = describe(error)
-    return Raised(task, f"{what} cannot be loaded here: {failure.error}", failure.traceback, "", "serialization")
+def _unloadable(task: int, what: str, names: Sequence[str], packed: Packed, error: BaseException) -> Raised:
+    failure = not_loaded(what, names, packed, error, CALLER)
+    return failure._replace(remote_type="").message(task, "serialization")
 
 
 def failure_of(happening: Happening, target: str, worker: WorkerInfo | None) -> ExecutionException | None:
     """The exception of a task that ended in this way; None when it did not fail."""
     if isinstance(happening, Raised):
-        kind = SerializationError if happening.kind == "serialization" else ExecutionException
-        return kind(happening.error, happening.traceback, happening.remote_type, target, str(worker or ""))
+        error, lines, kind, remote = happening.error, happening.traceback, happening.remote_type, happening.remote
+        told = RemoteException.of(remote, lines)
+        where, original = str(worker or ""), happening.original
+        if happening.kind == "serialization":
+            path, type_name = happening.path, happening.type_name
+            return SerializationError(error, lines, kind, target, where, told, original, path, type_name)
+        return with_cause(ExecutionException(error, lines, kind, target, where, told, original), happening.cause)
     if isinstance(happening, WorkerLost):
         return happening.error
     if isinstance(happening, PoolBroken):

@@ -217,7 +217,7 @@ class Items:
             elif isinstance(happening, (CancelRequested, CancelAcknowledged, EnvironmentExited)):
                 self._put([ItemCanceled()] * self.size)
             elif isinstance(happening, Raised):
-                self._put([ItemRaised(*happening[1:])] * self.size)
+                self._put([ItemRaised(*happening[1:9])] * self.size)
             elif isinstance(happening, PoolBroken):
                 failure = failure_of(happening, self.target, self._worker)
                 assert failure is not None

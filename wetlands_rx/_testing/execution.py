@@ -10,9 +10,10 @@ from typing import Any, cast
 from reactivex import abc
 
 from wetlands_rx._remote.channel import Channel
-from wetlands_rx._remote.failures import Failure, describe
+from wetlands_rx._remote.crossing import environment_side
+from wetlands_rx._remote.failures import Failure, describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
-from wetlands_rx._remote.loop import encoded_failure, encoded_result, explained, run_coroutine
+from wetlands_rx._remote.loop import arguments_not_loaded, encoded_failure, encoded_result, run_coroutine
 from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
 from wetlands_rx._task.call import id_base
 from wetlands_rx._testing.delivery import VirtualDelivery
@@ -32,6 +33,7 @@ class Execution:
         functions: Where to find the function.
         delivery: Whose time it is.
         tell: Takes messages for the caller.
+        environment: The name of its environment.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Execution:
         functions: Functions,
         delivery: VirtualDelivery,
         tell: Callable[[Sequence[Up]], None],
+        environment: str = "",
     ) -> None:
         self._message = message
         self._functions = functions
         self._delivery = delivery
         self._tell = tell
+        self._environment = environment
         self._state = CallState()
         self._steps: Steps | None = None
         self._rest: abc.DisposableBase = delivery.later(0.0, self._begin)
@@ -99,7 +103,7 @@ class Execution:
         try:
             args, kwargs = self._functions.arguments(message)
         except Exception as error:  # noqa: BLE001 - loading runs the user's code
-            failure = explained(error, "the arguments cannot be loaded here")
+            failure = arguments_not_loaded(message, error, environment_side(self._environment))
             return self._answer(encoded_failure(message.task, failure, "serialization"))
         if "task" not in kwargs and ModuleLoader().wants_handle(function, len(args)):
             kwargs["task"] = self._handle()
@@ -154,7 +158,7 @@ class Execution:
         if self._state.acknowledged:
             self._answer([codec.encode_canceled(self._message.task)])
         else:
-            self._answer(encoded_failure(self._message.task, describe(error), "raised"))
+            self._answer(encoded_failure(self._message.task, describe(error), kind_of_failure(error)))
 
     def _answer(self, parts: Sequence[Buffer]) -> None:
         self._last(codec.decode_up(frame_of(parts)))

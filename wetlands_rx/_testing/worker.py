@@ -118,7 +118,8 @@ class FakeWorker:
         self._held = call
         call.post(Dispatched(self.info))
         if self._held is call:  # a listener may have killed it meanwhile
-            self._execution = Execution(message_of(call), self._functions, self._delivery, self._hear_all)
+            message, environment = message_of(call), self.info.environment
+            self._execution = Execution(message, self._functions, self._delivery, self._hear_all, environment)
             if call.cancel_requested:
                 self._execution.ask_cancel()
 

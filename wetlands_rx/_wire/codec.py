@@ -167,9 +167,9 @@ def encode_updates(task: int, updates: Sequence[Tuple[Any, Any, Any]]) -> bytes:
     return encode_frame(UPDATES, PLAIN, task, _dumps(updates, 5))
 
 
-def encode_error(task: int, error: str, traceback: Sequence[str], remote_type: str, kind: str) -> bytes:
-    """Build the frame of a failure."""
-    return encode_frame(ERROR, PLAIN, task, _dumps((error, tuple(traceback), remote_type, kind), 5))
+def encode_error(task: int, error: str, traceback: Sequence[str], remote_type: str, kind: str, *optional: Any) -> bytes:
+    """Build the frame of a failure; all of it, also what is optional, as in `Raised`."""
+    return encode_frame(ERROR, PLAIN, task, _dumps((error, tuple(traceback), remote_type, kind, *optional), 5))
 
 
 def encode_canceled(task: int) -> bytes:
@@ -245,8 +245,7 @@ def _decode_output(frame: Frame, leases: _Arena) -> List[Up]:
 
 
 def _decode_error(frame: Frame, leases: _Arena) -> List[Up]:
-    error, traceback, remote_type, kind = _loads(frame.body)
-    return [Raised(frame.number, error, traceback, remote_type, kind)]
+    return [Raised(frame.number, *_loads(frame.body))]
 
 
 def _decode_canceled(frame: Frame, leases: _Arena) -> List[Up]:

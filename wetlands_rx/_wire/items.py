@@ -205,9 +205,9 @@ def record_of(value: Any, arena: Optional[Arena] = None) -> Record:
     return _record(_VALUE | flags | (PLAIN if plain else 0), parts)
 
 
-def record_of_failure(error: str, traceback: Sequence[str], remote_type: str, kind: str) -> Record:
-    """Lay out the outcome of an item whose function raised, or that has none for another reason."""
-    return _record(_RAISED, [_dumps((error, tuple(traceback), remote_type, kind), 5)])
+def record_of_failure(error: str, traceback: Sequence[str], remote_type: str, kind: str, *optional: Any) -> Record:
+    """Lay out the outcome of an item whose function raised, or that has none for another reason; as `ItemRaised`."""
+    return _record(_RAISED, [_dumps((error, tuple(traceback), remote_type, kind, *optional), 5)])
 
 
 def _record(kind: int, parts: List[Buffer]) -> Record:
@@ -328,8 +328,7 @@ def _outcome(kind: int, blob: memoryview, leases: Optional[Leases]) -> Outcome:
     if kind in _NUMBER_RECORDS:
         return struct.unpack("<q" if kind == _INT else "<d", blob)[0]
     if kind == _RAISED:
-        error, traceback, remote_type, what = _loads(blob)
-        return ItemRaised(error, traceback, remote_type, what)
+        return ItemRaised(*_loads(blob))
     if kind == _CANCELED:
         return ItemCanceled()
     raise ProtocolError("unknown outcome {}".format(kind))

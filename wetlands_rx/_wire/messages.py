@@ -99,7 +99,9 @@ class FinishedUnopened(NamedTuple):
 class Raised(NamedTuple):
     """Up: the function raised, or could not be found or answered for.
 
-    `kind` says which: `"raised"`, `"lookup"`, `"serialization"`.
+    `kind` says which: `"raised"`, `"lookup"`, `"serialization"`. The rest is optional: the exception as plain data,
+    for `RemoteException.of`; its pickle; the path and the type of what cannot cross; and, when caller and worker are
+    one process, the exception that the pickle gives: this one never crosses.
     """
 
     task: int
@@ -107,6 +109,11 @@ class Raised(NamedTuple):
     traceback: Tuple[str, ...]
     remote_type: str
     kind: str
+    remote: Optional[Tuple[Any, ...]] = None
+    original: bytes = b""
+    path: str = ""
+    type_name: str = ""
+    cause: Optional[BaseException] = None
 
 
 class ItemRaised(NamedTuple):
@@ -116,6 +123,10 @@ class ItemRaised(NamedTuple):
     traceback: Tuple[str, ...]
     remote_type: str
     kind: str
+    remote: Optional[Tuple[Any, ...]] = None
+    original: bytes = b""
+    path: str = ""
+    type_name: str = ""
 
 
 class ItemUnopened(NamedTuple):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wetlands_rx._remote import failures
-from wetlands_rx._remote.failures import Failure, describe
+from wetlands_rx._remote.failures import MOST_ORIGINAL_BYTES, Failure, describe, kind_of_failure
+from wetlands_rx._wire.values import kind_of
+from wetlands_rx.exceptions import RemoteException, SerializationError
 
 
 def caught(raise_it: Any) -> Failure:
@@ -150,3 +154,143 @@ def spring() -> None:
 def test_an_exception_without_traceback() -> None:
     assert describe(ValueError("no")).traceback == ("ValueError: no",)
     assert sys.exc_info() == (None, None, None)
+
+
+# --- As plain data
+
+
+def remote(failure: Failure) -> RemoteException:
+    plain(failure.remote)
+    made = RemoteException.of(failure.remote, failure.traceback)
+    assert made is not None
+    return made
+
+
+def plain(value: Any) -> None:
+    """Complain about what is not of a built-in type."""
+    kind = kind_of(value)
+    if kind is tuple:
+        for each in value:
+            plain(each)
+    else:
+        assert kind in (str, bool, type(None)), value
+
+
+def chained(length: int) -> None:
+    try:
+        chained(length - 1) if length else {}[0]
+    except (KeyError, ValueError) as error:
+        raise ValueError(length) from error
+
+
+def test_the_outermost_exception_has_the_whole_traceback_and_the_others_their_own() -> None:
+    failure = caught(lambda: chained(0))
+    made = remote(failure)
+    assert made.traceback == failure.traceback
+    assert (made.type_name, made.message, made.suppress_context, made.context) == (
+        "builtins.ValueError",
+        "0",
+        True,
+        None,
+    )
+    assert made.cause is not None
+    assert made.cause.traceback[0] == "Traceback (most recent call last):"
+    assert made.cause.traceback[-1] == "KeyError: 0"
+    assert "ValueError" not in "".join(made.cause.traceback)
+
+
+def test_a_long_chain_ends_somewhere() -> None:
+    made: RemoteException | None = remote(caught(lambda: chained(200)))
+    length = 0
+    while made is not None:
+        length += 1
+        made = made.cause or made.context
+    assert 10 < length < 70
+
+
+def test_large_groups_keep_the_types_and_messages_of_the_last_ones() -> None:
+    def group(depth: int) -> ExceptionGroup[Exception]:
+        inner = [ValueError(place) if depth == 0 else group(depth - 1) for place in range(30)]
+        return ExceptionGroup(f"depth {depth}", inner)
+
+    made = remote(caught(raising(group(2))))
+    assert [len(made.exceptions), made.message] == [30, "depth 2 (30 sub-exceptions)"]
+    assert made.exceptions[-1] == RemoteException("builtins.ExceptionGroup", "depth 1 (30 sub-exceptions)")
+
+
+def test_members_that_are_no_exceptions_are_left_out() -> None:
+    class Odd(Exception):
+        exceptions = (ValueError("one"), "two", 3)
+
+    class Worse(Exception):
+        @property
+        def exceptions(self) -> Any:
+            raise SystemExit(3)
+
+    assert [member.message for member in remote(caught(raising(Odd()))).exceptions] == ["one"]
+    assert remote(caught(raising(Worse()))).exceptions == ()
+
+
+def test_no_class_of_the_users_is_in_it() -> None:
+    class Text(str):
+        __slots__ = ()
+
+        def __format__(self, spec: str) -> str:
+            raise SystemExit(3)
+
+    class Odd(Exception):
+        def __str__(self) -> str:
+            return Text("odd")
+
+    Odd.__module__ = Text("module")
+    error = Odd()
+    error.__notes__ = [Text("note"), 3]  # type: ignore[list-item]
+    failure = caught(raising(error))
+    made = remote(failure)
+    assert (failure.error, made.message, made.notes) == ("Odd: odd", "odd", ("note",))
+    assert {type(failure.error), type(failure.remote_type), *map(type, failure.traceback)} == {str}
+
+
+def test_a_class_that_cannot_be_looked_at() -> None:
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise SystemExit(3)
+
+    class Odd(Exception, metaclass=Meta):
+        pass
+
+    assert caught(raising(Odd())).error == "an exception that cannot be described"
+
+
+# --- The exception itself
+
+
+class Reduces(Exception):
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("error", "crosses"),
+    [
+        (ValueError("no", 3), True),
+        (ValueError("x" * (MOST_ORIGINAL_BYTES - 200)), True),
+        (ValueError("x" * MOST_ORIGINAL_BYTES), False),
+        (ValueError(pickle.PickleBuffer(b"buffer")), False),
+        (ValueError(threading.Lock()), False),
+        (Reduces(), False),
+        (type("InMain", (Exception,), {"__module__": "__main__"})(), False),
+    ],
+)
+def test_small_exceptions_cross_themselves(error: Exception, crosses: bool) -> None:
+    original = caught(raising(error)).original
+    assert bool(original) is crosses
+    if crosses:
+        assert repr(pickle.loads(original)) == repr(error)
+
+
+def test_a_value_that_cannot_cross_keeps_its_place() -> None:
+    error = SerializationError("no", path="output['key']", type_name="lock")
+    failure = caught(raising(error))
+    assert (failure.path, failure.type_name, kind_of_failure(error)) == ("output['key']", "lock", "serialization")
+    assert (caught(raising(ValueError())).path, kind_of_failure(ValueError())) == ("", "raised")

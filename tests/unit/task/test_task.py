@@ -244,7 +244,8 @@ def test_a_value_that_cannot_be_opened_fails_its_task_alone(
     runner.finish(other)
     assert (task.status, other.status) == (FAILED, COMPLETED)
     assert isinstance(task.exception, SerializationError)
-    assert "the result cannot be loaded here" in task.exception.error
+    assert "cannot be loaded in the calling process" in task.exception.error
+    assert task.exception.path == "result"
     assert types(events) == ([STARTED, FAILURE] if listened else [])
 
 

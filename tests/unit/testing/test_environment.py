@@ -194,7 +194,7 @@ def test_arguments_and_results_are_copies(env: FakeEnvironment) -> None:
 
 
 def test_what_cannot_travel_is_refused(env: FakeEnvironment) -> None:
-    with pytest.raises(SerializationError, match=r"args\[0\] \(function\) cannot be sent to work.py:echo"):
+    with pytest.raises(SerializationError, match=r"args\[0\] \(function .*<lambda>\) cannot be sent to work.py:echo"):
         env.submit("work.py", "echo", (lambda: 1,))
     env.function("work.py", "unsendable")(lambda: lambda: 1)
     assert isinstance(failed(env.submit("work.py", "unsendable")), SerializationError)
@@ -208,7 +208,8 @@ class Unloadable:
 def test_arguments_that_cannot_be_loaded_fail_the_task(env: FakeEnvironment) -> None:
     failure = failed(env.submit("work.py", "echo", (Unloadable(),)))
     assert isinstance(failure, SerializationError)
-    assert failure.error.startswith("the arguments cannot be loaded here: ValueError")
+    assert "cannot be loaded in environment 'fake': ValueError" in failure.error
+    assert failure.path == "args[0]"
 
 
 def test_without_pickling_the_objects_themselves_go_and_come() -> None:

@@ -206,6 +206,10 @@ def test_the_other_messages_of_a_worker() -> None:
     assert up(codec.encode_error(TASK, "ValueError: no", ["Traceback", "no"], "builtins.ValueError", "raised")) == [
         Raised(TASK, "ValueError: no", ("Traceback", "no"), "builtins.ValueError", "raised")
     ]
+    optional = ("m.E", "no", None, (), None, None, False, ()), b"pickle", "args[0]", "m.Lock"
+    assert up(codec.encode_error(TASK, "E: no", [], "m.E", "serialization", *optional)) == [
+        Raised(TASK, "E: no", (), "m.E", "serialization", *optional)
+    ]
     assert up([codec.encode_recalled([3, 2**40])]) == [Recalled((3, 2**40))]
     assert up(codec.encode_result(TASK, 1, 2.5)) == [Finished(TASK, 1, 2.5)]
     assert up(codec.encode_result(TASK, 1, 1e9)) == [Finished(TASK, 1, 4294.967295)]  # more than an hour is long

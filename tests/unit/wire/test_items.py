@@ -114,12 +114,16 @@ def test_one_outcome_in_a_frame_of_its_own(value: Any) -> None:
 
 
 def test_outcomes_of_all_kinds() -> None:
-    records = [record_of(Other()), record_of_failure("E: no", ["a", "b"], "m.E", "raised"), CANCELED_RECORD]
+    records = [
+        record_of(Other()),
+        record_of_failure("E: no", ["a", "b"], "m.E", "raised", None, b"pickle", "item"),
+        CANCELED_RECORD,
+    ]
     parts = list(map(whole, records))
     unopened, raised, canceled = up(encode_outcomes(1, 0, 3, 0.0, False, parts)).outcomes
     assert isinstance(unopened, ItemUnopened), "a class of the user's is not loaded by who reads"
     assert unopened.packed.load() == Other()
-    assert raised == ItemRaised("E: no", ("a", "b"), "m.E", "raised")
+    assert raised == ItemRaised("E: no", ("a", "b"), "m.E", "raised", None, b"pickle", "item")
     assert isinstance(canceled, ItemCanceled)
 
 

@@ -1,0 +1,88 @@
+"""What to say of a value that cannot cross between caller and worker; the same words on both sides."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+
+from wetlands_rx._remote.failures import Failure, describe
+from wetlands_rx._remote.places import Found
+from wetlands_rx._remote.unloadable import unloadable
+from wetlands_rx._remote.unpicklable import unpicklable
+from wetlands_rx._wire.values import Packed
+from wetlands_rx.exceptions import SerializationError
+
+_TYPE = "{}.{}".format(SerializationError.__module__, SerializationError.__qualname__)
+_TOO_DEEP = "it is nested too deeply: pass it in another form"
+
+
+class Side(NamedTuple):
+    """Where something is to be loaded.
+
+    Attributes:
+        where: `"in environment 'seg'"`.
+        advice: What to do about a class that is missing there.
+    """
+
+    where: str
+    advice: str
+
+
+CALLER = Side("in the calling process", "return plain values, or install its package there too")
+
+
+def environment_side(name: str) -> Side:
+    """The workers of an environment."""
+    advice = "define it in the file of the function, or install its package there"
+    return Side("in environment {!r}".format(name), advice)
+
+
+def unsendable(
+    what: str,
+    named: Sequence[Tuple[str, Any]],
+    to: str,
+    error: BaseException,
+    advice: str,
+    *,
+    interruptible: bool = False,
+) -> Failure:
+    """What to say when pickling has failed.
+
+    Args:
+        what: What was to be sent, in case that the part at fault is not found.
+        named: Its values, and what each is called.
+        to: To whom.
+        error: What pickling raised.
+        advice: What to do about it.
+        interruptible: Let a KeyboardInterrupt through, which may be somebody's who waits.
+    """
+    found = unpicklable(named, interruptible=interruptible)
+    if isinstance(error, RecursionError):
+        advice = _TOO_DEEP
+    return _failure(error, "cannot be sent to {}".format(to), what, found, advice)
+
+
+def not_loaded(
+    what: str, names: Sequence[str], value: Union[Packed, memoryview, bytes], error: BaseException, side: Side
+) -> Failure:
+    """What to say when loading has failed.
+
+    Args:
+        what: What was to be loaded, in case that the part at fault is not found.
+        names: What it is called; when it is a tuple of several, what each of them is called.
+        value: The pickle.
+        error: What loading raised.
+        side: Where.
+    """
+    packed = value if isinstance(value, Packed) else Packed(value)
+    found = unloadable(packed.pickle, packed.buffers, error, names)
+    advice = "it must be importable there: {}".format(side.advice) if found is not None and found.missing else ""
+    return _failure(error, "cannot be loaded {}".format(side.where), what, found, advice)
+
+
+def _failure(error: BaseException, how: str, what: str, found: Optional[Found], advice: str) -> Failure:
+    failure = describe(error)
+    text = "{} {}: {}".format(found or what, how, failure.error)
+    if advice:
+        text += "; " + advice
+    path, type_name = (found.path, found.type_name) if found else ("", "")
+    return failure._replace(error=text, remote_type=_TYPE, path=path, type_name=type_name)
