@@ -11,6 +11,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Callable, List, Tuple
 
+from wetlands_rx._remote.callables import Callables, FunctionNotLoaded
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
@@ -52,6 +53,7 @@ class _Worker:
         self._channel = channel
         self._output = output
         self._modules = ModuleLoader()
+        self._callables = Callables(self._modules)
         self._id_base = 0
 
     def run(self) -> None:
@@ -89,14 +91,19 @@ class _Worker:
         state = CallState()
         self._output.begin(call.task, call.path, call.function)
         try:
-            function = self._modules.find(call.path, call.function, self._channel.received)
+            if call.path:
+                function = self._modules.find(call.path, call.function, self._channel.received)
+                wants_handle = self._modules.wants_handle
+            else:
+                function = self._callables.find(call.function, call.value)
+                wants_handle = self._callables.wants_handle
             try:
                 args, kwargs = call.packed.load()
             except BaseException as error:  # noqa: BLE001 - loading runs the user's code
                 return encoded_failure(
                     call.task, explained(error, "the arguments cannot be loaded here"), "serialization"
                 ), False
-            if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
+            if "task" not in kwargs and wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             since = perf_counter()
             value: Any = function(*args, **kwargs)
@@ -104,7 +111,7 @@ class _Worker:
                 value = run_coroutine(value)
             seconds = perf_counter() - since
         except FunctionNotFound as error:
-            return encoded_failure(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
+            return encoded_failure(call.task, *not_found(error)), False
         except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
             return encoded_failure(call.task, describe(error), "raised"), state.acknowledged
         finally:
@@ -129,14 +136,20 @@ class _Worker:
 
     def _runner_of_items(self, call: CallItems) -> Callable[[Any], Record]:
         try:
-            function = self._modules.find(call.path, call.function, self._channel.received)
+            if call.path:
+                function = self._modules.find(call.path, call.function, self._channel.received)
+                wants = self._modules.wants_handle(function, 1)
+            else:
+                function = self._callables.find(call.function, call.value)
+                wants = self._callables.wants_handle(function, 1)
         except FunctionNotFound as error:
-            missing = record_of_failure(str(error), (), "wetlands_rx.FunctionNotFound", "lookup")
+            failure, kind = not_found(error)
+            missing = record_of_failure(*failure, kind)
             return lambda _: missing
         except BaseException as error:  # noqa: BLE001 - loading the file runs the user's code
             broken = record_of_failure(*describe(error), "raised")
             return lambda _: broken
-        if self._modules.wants_handle(function, 1):
+        if wants:
             return partial(self._with_handle, call.task, function)
         return partial(outcome_of, function)
 
@@ -201,6 +214,13 @@ def explained(error: BaseException, what: str) -> Failure:
     return Failure(
         "{}: {}".format(what, failure.error), failure.traceback, "{}.{}".format(kind.__module__, kind.__qualname__)
     )
+
+
+def not_found(error: FunctionNotFound) -> Tuple[Failure, str]:
+    """What the caller is told of a function that cannot be called, and of what kind that is."""
+    if isinstance(error, FunctionNotLoaded) and error.__cause__ is not None:
+        return explained(error.__cause__, str(error)), "serialization"
+    return Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"
 
 
 def encoded_failure(task: int, failure: Failure, kind: str) -> List[Buffer]:

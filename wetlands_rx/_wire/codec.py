@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from wetlands_rx._wire.frames import PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.items import ITEMS, ITEMS_DONE, decode_items, decode_outcomes
@@ -29,7 +29,7 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
-from wetlands_rx._wire.target import encoded_target, target_of
+from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
 from wetlands_rx._wire.values import CopyBuffer, any_large, body_parts, copied, is_plain, open_body, pack, pack_parts
 from wetlands_rx.exceptions import ProtocolError
 
@@ -45,23 +45,30 @@ _dumps, _loads = pickle.dumps, pickle.loads
 
 
 def encode_call(
-    task: int, path: str, function: str, args: Tuple[Any, ...], kwargs: Keywords, copy: CopyBuffer = copied
+    task: int,
+    path: str,
+    function: str,
+    args: Tuple[Any, ...],
+    kwargs: Keywords,
+    copy: CopyBuffer = copied,
+    value: Optional[FunctionValue] = None,
 ) -> Tuple[Buffer, ...]:
     """Pickle a call, now: the caller may change its arguments as soon as this returns.
 
     Args:
         task: Its number.
-        path: The file.
-        function: The name in it.
+        path: The file; empty for a function that has none.
+        function: The name in it; without a file `"module:name"`, or how it is called in reports.
         args: Positional arguments.
         kwargs: Keyword arguments.
         copy: Copies a large buffer.
+        value: The function itself.
     Raises:
         Exception: whatever the arguments' own pickling raises.
     """
     # A tuple, for the garbage collector leaves those of bytes alone, and many may wait.
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
-    target = encoded_target(path, function)
+    target = encoded_target(path, function) if value is None else encoded_value(function, value)
     if any_large(args) or (kwargs and any_large(kwargs.values())):
         flags, parts, size = pack_parts((args, kwargs), copy)
     else:
@@ -259,8 +266,8 @@ def decode_down(frame: Frame) -> Down:
 
 def _decode_call(frame: Frame) -> Down:
     body = memoryview(frame.body)
-    path, function, end = target_of(body)
-    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:]))
+    path, function, value, end = target_of(body)
+    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:]), value)
 
 
 def _decode_script(frame: Frame) -> Down:
