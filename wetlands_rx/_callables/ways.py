@@ -237,10 +237,16 @@ def _folder_of(origin: Any, file: str | None, *, installed: bool) -> str:
         return os.getcwd() if _module_of(origin) == "__main__" else ""
     if installed:
         return ""
-    folder = os.path.dirname(file)
-    while os.path.exists(os.path.join(folder, "__init__.py")):
-        above = os.path.dirname(folder)
-        if above == folder:
-            break
-        folder = above
+    return _root_of(file, _module_of(origin))
+
+
+def _root_of(file: str, module: str) -> str:
+    """The folder from which a file is imported as this module; for a script, the one above its packages."""
+    folder, name = os.path.split(os.path.splitext(file)[0])
+    parts = module.split(".")
+    tail = [*folder.split(os.sep), *([] if name == "__init__" else [name])]
+    if tail[-len(parts) :] == parts:
+        return os.sep.join(tail[: -len(parts)]) or os.sep
+    while os.path.exists(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
     return folder

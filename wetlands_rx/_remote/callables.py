@@ -94,7 +94,7 @@ class Callables:
 
     def _valued(self, name: str, value: FunctionValue) -> Callable[..., Any]:
         key = (value.folder, value.code)
-        if value.folder and self._modules.enter_folder_again(value.folder):
+        if value.folder and self._modules.enter_again(value.folder):
             for kept in [kept for kept in self._kept if kept[0] == value.folder]:
                 del self._kept[kept]  # they hold what an edited file held before
         function = self._kept.get(key)
@@ -102,7 +102,8 @@ class Callables:
             self._kept.move_to_end(key)
             return function
         try:
-            function = _loaded(value)
+            with self._modules.importing():
+                function = _loaded(value)
         except BaseException as error:  # loading runs the user's code
             raise FunctionNotLoaded("{} cannot be loaded here".format(name)) from error
         if len(value.code) <= _MOST_KEPT_BYTES:

@@ -170,7 +170,12 @@ def load_item(item: Union[memoryview, Packed, float]) -> Any:
         return item
     if isinstance(item, Packed):
         return item.load()
-    return _loads(item) if len(item) < _NO_ARRAY_BYTES else Packed(item).load()
+    if len(item) >= _NO_ARRAY_BYTES:
+        return Packed(item).load()
+    try:
+        return _loads(item)
+    except ModuleNotFoundError:  # it may have moved
+        return Packed(item).load()
 
 
 def record_of(value: Any) -> Record:
