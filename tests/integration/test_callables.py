@@ -76,7 +76,7 @@ def done(task: Task[Any]) -> Any:
         (textwrap.dedent, (" a",), "textwrap:dedent", "a"),
         (made.make(5), (1,), "made.py:make.<locals>.work", 15),
         (made.make_lambda(5), (1,), "made.py:make_lambda.<locals>.<lambda>", 15),
-        (lambda x: x + offset, (1,), "test_callables.py:<lambda>", 4),
+        (lambda: offset, (), "test_callables.py:<lambda>", 3),
         (made.added, (3,), "builtins:pow", 8),
         (functools.partial(made.make(5), 2), (), "made.py:make.<locals>.work", 25),
         (functions.Adder(2).add, (5,), "functions.py:Adder.add", 7),
@@ -109,7 +109,11 @@ def test_maps_of_functions_themselves(here: ExternalEnvironment) -> None:
 
 def test_arrays_travel_with_a_function_by_value_and_in_it(one: ExternalEnvironment) -> None:
     captured, image = np.arange(1000.0), np.ones((300, 300))
-    back = one.execute(lambda x: x * captured.sum(), args=(image,))
+
+    def scaled(x: Any) -> Any:
+        return x * captured.sum()
+
+    back = one.execute(scaled, args=(image,))
     np.testing.assert_array_equal(back, image * captured.sum())
 
 
@@ -232,11 +236,11 @@ def test_a_function_of_a_package_finds_what_is_beside_it(one: ExternalEnvironmen
 
 def test_what_a_function_holds_and_cannot_be_sent_is_named(one: ExternalEnvironment) -> None:
     with pytest.raises(SerializationError, match=r"captured variable 'lock' \(lock\): TypeError: cannot pickle"):
-        one.submit(made.make_unsendable())
+        one.submit(made.make_unsendable(int), args=(1,))
     with pytest.raises(SerializationError, match=r"captured variable 'one' \(ExternalEnvironment\)"):
         one.submit(lambda: one)
     with pytest.raises(SerializationError, match=r"captured variable 'lock' \(lock\)"):
-        one.map(made.make_unsendable(), [1])
+        one.map(made.make_unsendable(int), [1])
     with pytest.raises(
         SerializationError, match=r"the object of the method \(Adder\), its attribute 'number' \(lock\)"
     ):
@@ -248,12 +252,12 @@ def test_what_a_function_holds_and_cannot_be_sent_is_named(one: ExternalEnvironm
 
 def test_a_function_that_cannot_be_loaded_fails_its_task_alone(one: ExternalEnvironment) -> None:
     with pytest.raises(SerializationError) as raised:
-        one.execute(made.make_unloadable())
+        one.execute(made.make_unloadable(), args=(1,))
     said = raised.value.error
     assert said == "made.py:make_unloadable.<locals>.holds cannot be loaded here: LookupError: not here"
-    results = list(one.map(functools.partial(made.make_unloadable(), ()), [1, 2], on_error="return"))
+    results = list(one.map(made.make_unloadable(), [1, 2], on_error="return"))
     assert [type(result) for result in results] == [SerializationError] * 2
-    task = one.submit(made.make_unloadable())
+    task = one.submit(made.make_unloadable(), args=(1,))
     with contextlib.suppress(SerializationError):
         task.wait_for(SOON)
     assert task.error is not None
@@ -284,8 +288,7 @@ def test_an_environment_without_cloudpickle_stays_without_it(bare: ExternalEnvir
 
     def own_cloudpickle() -> tuple[list[int], bool, list[str]]:
         try:
-            import cloudpickle  # noqa: F401
-
+            importlib.import_module("cloudpickle")
             found = True
         except ImportError:
             found = False
@@ -300,9 +303,7 @@ def test_the_cloudpickle_of_an_environment_is_left_alone(bare: ExternalEnvironme
     (packages / "cloudpickle.py").write_text("__version__ = '0.1'\n", encoding="utf-8")
 
     def version() -> str:
-        import cloudpickle
-
-        return str(cloudpickle.__version__)
+        return str(importlib.import_module("cloudpickle").__version__)
 
     assert bare.execute(version) == "0.1"
     bare.recycle()

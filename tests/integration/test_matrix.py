@@ -25,7 +25,7 @@ import types
 import urllib.parse
 import uuid
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -281,15 +281,20 @@ def test_a_function_with_a_name(env: ExternalEnvironment, function: Any, args: t
 
 def test_a_function_by_value_where_the_python_is_the_same(served: Served) -> None:
     offset = 5
+
+    def work(x: int) -> int:
+        return x + offset
+
     if served.version == OURS:
-        assert served.env.submit(lambda x: x + offset, args=(1,)).wait_for(SOON).result == 6
+        assert served.env.submit(work, args=(1,)).wait_for(SOON).result == 6
         assert list(served.env.map(lambda x: x + offset, range(3))) == [5, 6, 7]
         return
-    for attempt in (
-        lambda: served.env.submit(lambda x: x + offset, args=(1,)),
-        lambda: served.env.map(lambda x: x + offset, range(3)),
-        lambda: served.env.map_tasks(lambda x: x + offset, range(3)),
-    ):
+    attempts: list[Callable[[], object]] = [
+        lambda: served.env.submit(work, args=(1,)),
+        lambda: served.env.map(work, range(3)),
+        lambda: served.env.map_tasks(work, range(3)),
+    ]
+    for attempt in attempts:
         with pytest.raises(SerializationError) as raised:
             attempt()
         text = str(raised.value)

@@ -223,7 +223,7 @@ def _installed_under() -> tuple[str, ...]:
 
 def _shown(origin: Any, file: str | None) -> str:
     name = getattr(origin, "__qualname__", None) or type(origin).__qualname__
-    if file is not None and file.endswith(".py"):
+    if file is not None and (file.endswith(".py") or hasattr(origin, "__code__")):
         return f"{os.path.basename(file)}:{name}"
     module = _module_of(origin)
     if module == "__main__":

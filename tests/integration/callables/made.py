@@ -88,15 +88,15 @@ def _refuse() -> None:
     raise LookupError("not here")
 
 
-def make_unloadable() -> Callable[[], Any]:
+def make_unloadable() -> Callable[[int], Any]:
     thing = Unloadable()
 
-    def holds() -> Any:
+    def holds(_: int) -> Any:
         return thing
 
     return holds
 
 
-def make_unsendable() -> Callable[[], Any]:
+def make_unsendable(kind: type[int]) -> Callable[[int], Any]:
     lock = threading.Lock()
-    return lambda: lock
+    return lambda x: (lock, kind(x))
