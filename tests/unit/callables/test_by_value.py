@@ -26,6 +26,9 @@ def uses_in_a_lambda() -> Any:
     return [LOCK for _ in "a"], lambda: LOCK
 
 
+def takes(*, end: Any) -> None: ...
+
+
 class Model:
     def __init__(self) -> None:
         self.name = "model"
@@ -85,7 +88,7 @@ def test_another_python_is_refused_in_words() -> None:
         ),
         (made(made(LOCK)), "the captured variable 'captured' (function), the captured variable 'captured' (lock)"),
         (functools.partial(print, 1, LOCK), "argument 1 of its partial (lock)"),
-        (functools.partial(dict, end=LOCK), "argument 'end' of its partial (lock)"),
+        (functools.partial(takes, end=LOCK), "argument 'end' of its partial (lock)"),
         (functools.partial(made(LOCK)), "what its partial calls (function), the captured variable 'captured' (lock)"),
         (Model().run, "the object of the method (Model), its attribute 'inner' (dict)"),
         (Model(), "its attribute 'inner' (dict), its item 'weights' (list)"),
