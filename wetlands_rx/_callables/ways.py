@@ -80,7 +80,8 @@ def facts_of(function: Callable[..., Any]) -> Facts:
     origin = _origin_of(function)
     module, name = _place_of(function, origin)
     file = _file_of(origin)
-    installed = file is None or _is_installed(file)
+    # The script itself is always a file: as `__main__` no environment can import it, wherever it is installed.
+    installed = file is None or (module != "__main__" and _is_installed(file))
     return Facts(
         name,
         module,

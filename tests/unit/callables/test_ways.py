@@ -197,6 +197,17 @@ def test_the_cell_that_a_debugger_wrote_to_a_file_is_no_file_of_functions(
     assert isinstance(way(typed.work), ByValue)
 
 
+def test_an_installed_script_goes_by_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "site-packages" / "tool.py"
+    script.parent.mkdir()
+    script.write_text("def work(): pass\n", encoding="utf-8")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert way(main.work) == ByFile(str(script), "work")
+
+
 @pytest.mark.parametrize("name", ["script", "script.txt"])
 def test_a_script_whose_name_no_import_would_take_goes_by_value(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
