@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
@@ -14,6 +14,8 @@ from weakref import ref
 
 from reactivex import Observable
 
+from wetlands_rx._callables.by_value import check_python, pickled
+from wetlands_rx._callables.ways import ByFile, ByName, ByValue, Way, facts_of, way_of
 from wetlands_rx._pool.feeding import Feeder, TaskFeeder
 from wetlands_rx._pool.mapping import Arrivals, MapIterator, MapOptions, OnError
 from wetlands_rx._pool.tally import EnvironmentStatistics
@@ -26,6 +28,7 @@ from wetlands_rx._task.task import start_new
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.items import Item, pack_item
+from wetlands_rx._wire.target import FunctionValue, shown_target
 from wetlands_rx._worker.copies import copied
 from wetlands_rx.exceptions import SerializationError
 from wetlands_rx.task import Task, TaskEvent, TaskList
@@ -67,6 +70,20 @@ class Callee(NamedTuple):
     payload: Callable[[int, tuple[Any, ...], dict[str, Any]], object]
 
 
+class Located(NamedTuple):
+    """Where a worker finds a function, as in `_wire.target`.
+
+    Attributes:
+        path: Its file; empty when it has none.
+        name: Its name in there; without a file `"module:name"`, or what it is called in reports.
+        value: The function itself.
+    """
+
+    path: str
+    name: str
+    value: FunctionValue | None = None
+
+
 class Environment(ABC):
     """A place where functions run. All members may be used from any thread.
 
@@ -104,14 +121,14 @@ class Environment(ABC):
         """How many workers and calls there are now, and how those ended that have ended."""
 
     def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
-        """What `submit` is to run; raises when there is no such file, or the function has no name."""
+        """What `submit` is to run; raises when there is no such file, or the function itself cannot be sent."""
         known = self._callees
         key = (module_path, function)
         is_path = isinstance(module_path, (str, Path))
         if is_path and (found := known.get(key)) is not None and time.monotonic() < found[1]:
             return found[0]
-        path, name = self._located(module_path, function)
-        callee = Callee(f"{os.path.basename(path)}:{name}", partial(self._function_payload, path, name))
+        path, name, value = self._located(module_path, function)
+        callee = Callee(shown_target(path, name), partial(self._function_payload, path, name, value))
         if is_path and path == str(module_path):  # it is absolute
             if len(known) >= _MOST_CALLEES:
                 known.clear()
@@ -123,15 +140,21 @@ class Environment(ABC):
         return {}
 
     def _function_payload(
-        self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        path: str,
+        name: str,
+        value: FunctionValue | None,
+        number: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> object:
-        """What the runner needs to run a function of a file: a frame for a worker process."""
+        """What the runner needs to run a function: a frame for a worker process."""
         try:
-            return codec.encode_call(number, path, name, args, kwargs, copied, self._arena())
+            return codec.encode_call(number, path, name, args, kwargs, copied, self._arena(), value)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # pickling runs the user's code
-            raise _not_sendable(f"{os.path.basename(path)}:{name}", _named(args, kwargs), error) from error
+            raise _not_sendable(shown_target(path, name), _named(args, kwargs), error) from error
 
     def _arena(self) -> Arena | None:
         """Where arrays are put that go to workers, if there is something."""
@@ -157,6 +180,17 @@ class Environment(ABC):
     @overload
     def submit(
         self,
+        module_path: Callable[..., Coroutine[Any, Any, T]],
+        /,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        start: bool = True,
+    ) -> Task[T]: ...
+
+    @overload
+    def submit(
+        self,
         module_path: Callable[..., T],
         /,
         *,
@@ -177,8 +211,11 @@ class Environment(ABC):
         """Run a function in the environment; returns at once.
 
         Args:
-            module_path: The Python file that holds the function; or, instead of file and name, a function of an
-                importable file of yours: it is looked up there by its name, and the task has its return type.
+            module_path: The Python file that holds the function; or, instead of file and name, any function, which
+                gives the task its return type. One at the top level of a file of yours is loaded from that file, one
+                of an installed module is imported by its name in the environment. Any other is sent itself, with
+                all that it refers to, as it is now: a lambda, a function made in a function or typed in a notebook,
+                a `functools.partial`, a method of an object. That needs the same Python, such as 3.11, on both sides.
             function: Its name in that file; a method as `"Class.method"`.
             args: Positional arguments. Copied before this returns.
             kwargs: Keyword arguments, likewise. A function whose signature names a parameter `task` receives a
@@ -192,7 +229,8 @@ class Environment(ABC):
             NotLaunchedError: `launch()` was not called, or `exit()` was.
             WorkerPoolBroken: the workers keep dying.
             FileNotFoundError: there is no such file.
-            SerializationError: an argument cannot be pickled; the text names it.
+            SerializationError: an argument cannot be pickled, or a function that would have to be sent itself, or the
+                workers run another Python than this; the text says which.
         """
         if callable(module_path) and function is not None:
             raise TypeError(f"the arguments of a function are wanted as args=(...), not as {function!r:.100}")
@@ -258,6 +296,34 @@ class Environment(ABC):
     @overload
     def map(
         self,
+        module_path: Callable[[A], Coroutine[Any, Any, T]],
+        function: Iterable[A],
+        /,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> MapIterator[T]: ...
+
+    @overload
+    def map(
+        self,
+        module_path: Callable[[A], Coroutine[Any, Any, T]],
+        function: Iterable[A],
+        /,
+        *,
+        timeout: float | None = None,
+        ordered: bool = True,
+        buffersize: int | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        on_error: Literal["return"],
+    ) -> MapIterator[T | Exception]: ...
+
+    @overload
+    def map(
+        self,
         module_path: Callable[[A], T],
         function: Iterable[A],
         /,
@@ -301,8 +367,9 @@ class Environment(ABC):
             env.map(segment, images, ordered=False, on_error="return")
 
         Args:
-            module_path: The Python file that holds the function; or, instead of file and name, a function of an
-                importable file of yours, as for `submit`.
+            module_path: The Python file that holds the function; or, instead of file and name, any function, as for
+                `submit`. One that is sent itself is pickled once; up to 64 kB of it are loaded once by each worker,
+                whose items then share what it holds, and more than that anew for each piece of the items.
             function: Its name in that file.
             iterable: The items; each becomes the only positional argument, copied before this returns, or when it is
                 pulled.
@@ -326,7 +393,8 @@ class Environment(ABC):
 
         Raises:
             NotLaunchedError, WorkerPoolBroken, FileNotFoundError: as for `submit`.
-            SerializationError: an item cannot be pickled, and `on_error` is `"raise"`.
+            SerializationError: an item cannot be pickled, and `on_error` is `"raise"`; or the function itself cannot be
+                sent, as for `submit`.
             TypeError, ValueError: an option is not what it should be.
         """
         options = MapOptions.of(timeout, ordered, buffersize, chunksize, on_error)
@@ -346,8 +414,32 @@ class Environment(ABC):
 
         return TaskFeeder(make, callee.target, runner.delivery, sink)
 
-    def map_tasks(self, module_path: PathLike, function: str, iterable: Iterable[Any]) -> TaskList[Any]:
+    @overload
+    def map_tasks(self, module_path: PathLike, function: str, iterable: Iterable[Any]) -> TaskList[Any]: ...
+
+    @overload
+    def map_tasks(
+        self, module_path: Callable[[A], Coroutine[Any, Any, T]], function: Iterable[A], /
+    ) -> TaskList[T]: ...
+
+    @overload
+    def map_tasks(self, module_path: Callable[[A], T], function: Iterable[A], /) -> TaskList[T]: ...
+
+    def map_tasks(
+        self,
+        module_path: PathLike | Callable[[Any], Any],
+        function: str | Iterable[Any],
+        iterable: Iterable[Any] | None = None,
+    ) -> TaskList[Any]:
         """Submit one task for each item; each item becomes the only positional argument.
+
+            env.map_tasks("segment.py", "segment", images)
+            env.map_tasks(segment, images)
+
+        Args:
+            module_path: As for `map`.
+            function: Its name in that file.
+            iterable: The items.
 
         Returns:
             The tasks, all started, in the order of the items.
@@ -356,10 +448,11 @@ class Environment(ABC):
             NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`; the tasks that
                 were started before are canceled.
         """
-        callee = self._callee(module_path, function)
+        named, items = _named_items(module_path, function, iterable)
+        callee = self._callee(module_path, named)
         tasks: TaskList[Any] = TaskList()
         try:
-            for item in iterable:
+            for item in items:
                 tasks.append(self._submit(callee, (item,), {}, True))
         except BaseException:
             tasks.cancel()
@@ -400,21 +493,57 @@ class Environment(ABC):
 
     # --- Blocking calls
 
+    @overload
     def execute(
         self,
         module_path: PathLike,
         function: str,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
+    ) -> Any: ...
+
+    @overload
+    def execute(
+        self,
+        module_path: Callable[..., Coroutine[Any, Any, T]],
+        /,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> T: ...
+
+    @overload
+    def execute(
+        self,
+        module_path: Callable[..., T],
+        /,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> T: ...
+
+    def execute(
+        self,
+        module_path: PathLike | Callable[..., Any],
+        function: str | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run a function in the environment and wait for its result; several threads use several workers.
+
+        Args:
+            module_path: As for `submit`, as are the other arguments.
+            function: The name in that file.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
 
         Raises:
             ExecutionException: the function failed.
             InvalidStateError: it was canceled, by `exit()`.
             NotLaunchedError, WorkerPoolBroken, FileNotFoundError, SerializationError: as for `submit`.
         """
-        return self._finished(self.submit(module_path, function, args, kwargs))
+        run: Callable[..., Task[Any]] = self.submit
+        return self._finished(run(module_path, function, args, kwargs))
 
     def run_script(self, script_path: PathLike, args: tuple[Any, ...] = (), run_name: str = "__main__") -> None:
         """Run a file as a script in the environment and wait for its end; raises like `execute`."""
@@ -439,11 +568,23 @@ class Environment(ABC):
             task.cancel()  # the caller was interrupted: nobody waits for it any more
             raise
 
-    def _located(self, module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
-        """The file and the name of what is called."""
-        if callable(module_path):
-            return target_of(module_path)
-        return self._file(module_path), checked_name(module_path, function)
+    def _located(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Located:
+        """Where a worker finds what is called."""
+        if not callable(module_path):
+            return Located(self._file(module_path), checked_name(module_path, function))
+        way = way_of(facts_of(module_path))
+        if isinstance(way, ByValue):
+            return Located("", way.shown, self._pickled(module_path, way))
+        return located(way)
+
+    def _pickled(self, function: Callable[..., Any], way: ByValue) -> FunctionValue:
+        """A function that is sent itself; raises `SerializationError` when that cannot be."""
+        check_python(way, self.name, self._workers_python())
+        return pickled(function, way)
+
+    def _workers_python(self) -> tuple[int, int]:
+        """The Python of those who run the functions; raises when nobody does."""
+        return sys.version_info[:2]
 
     def _file(self, path: PathLike) -> str:
         """The absolute path of a file with functions."""
@@ -493,12 +634,12 @@ class Environment(ABC):
 def _named_items(
     module_path: object, function: str | Iterable[Any], iterable: Iterable[Any] | None
 ) -> tuple[str | None, Iterable[Any]]:
-    """What `map` was given: the name of a function in a file, if it was not given the function itself, and items."""
+    """What a map was given: the name of a function in a file, if it was not given the function itself, and items."""
     if callable(module_path) and iterable is None and not isinstance(function, str):
         return None, function
     if not callable(module_path) and iterable is not None and isinstance(function, str):
         return function, iterable
-    raise TypeError("map() wants a file, the name of a function in it and items; or a function and items")
+    raise TypeError("a file, the name of a function in it and items are wanted; or a function and items")
 
 
 def checked_count(name: str, value: object) -> int:
@@ -525,25 +666,11 @@ def checked_name(module_path: PathLike, function: object) -> str:
     return function
 
 
-def target_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """The file and the name by which a worker finds a function.
-
-    Raises:
-        SerializationError: it has none.
-    """
-    name = getattr(function, "__qualname__", "")
-    if not name or "<" in name:
-        raise SerializationError(
-            f"{function!r} has no name by which a worker could find it (it is a lambda, or made inside a "
-            "function): move it to the top level of a file"
-        )
-    try:
-        path = inspect.getsourcefile(inspect.unwrap(function))
-    except TypeError:
-        path = None
-    if path is None or not os.path.exists(path):
-        raise SerializationError(f"{name} has no Python file from which a worker could load it")
-    return os.path.abspath(path), name
+def located(way: Way) -> Located:
+    """Where a worker finds a function; one that is sent itself is still to be pickled."""
+    if isinstance(way, ByFile):
+        return Located(way.path, way.name)
+    return Located("", f"{way.module}:{way.name}" if isinstance(way, ByName) else way.shown)
 
 
 _as_tuple: Callable[[Any], tuple[Any, ...]] = tuple

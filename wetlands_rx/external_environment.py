@@ -21,6 +21,7 @@ from wetlands_rx._task.items import Job, Sink
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._task.task import checked_timeout
 from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.target import shown_target
 from wetlands_rx._worker import runtime
 from wetlands_rx.environment import Environment, PathLike, checked_count, packed_item
 from wetlands_rx.exceptions import NotLaunchedError
@@ -394,10 +395,13 @@ class ExternalEnvironment(Environment, runtime.Closable):
     ) -> Feeder:
         if self._streams.events.observed:
             return super()._feeder(module_path, function, chunksize, sink)
-        path, name = self._located(module_path, function)
-        target = f"{os.path.basename(path)}:{name}"
-        pack = partial(packed_item, target, self._arena())
-        return ItemFeeder(Job(path, name, target, chunksize, sink), self._runner(), pack)
+        path, name, value = self._located(module_path, function)
+        target = shown_target(path, name)
+        job = Job(path, name, target, chunksize, sink, value)
+        return ItemFeeder(job, self._runner(), partial(packed_item, target, self._arena()))
+
+    def _workers_python(self) -> tuple[int, int]:
+        return self._runner().python
 
     # --- Commands
 

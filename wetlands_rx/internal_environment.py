@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +11,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from wetlands_rx._callables.ways import shown
 from wetlands_rx._pool.local_calls import FunctionOfFile, LocalFunction, LocalScript
 from wetlands_rx._pool.local_modules import modules
 from wetlands_rx._pool.tally import EnvironmentStatistics
 from wetlands_rx._pool.threads import ThreadPool
 from wetlands_rx._task.streams import Streams
+from wetlands_rx._wire.target import FunctionValue
 from wetlands_rx._worker import runtime
 from wetlands_rx._worker.outlet import Outlet
 from wetlands_rx.environment import Callee, Environment, PathLike, checked_count
@@ -177,10 +178,16 @@ class InternalEnvironment(Environment, runtime.Closable):
     def _callee(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Callee:
         if not callable(module_path):
             return super()._callee(module_path, function)
-        return Callee(_described(module_path), partial(_object_payload, module_path))
+        return Callee(shown(module_path), partial(_object_payload, module_path))
 
     def _function_payload(
-        self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        path: str,
+        name: str,
+        value: FunctionValue | None,
+        number: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> FunctionOfFile:
         return FunctionOfFile(path, name, args, kwargs)
 
@@ -209,17 +216,3 @@ def _object_payload(
     function: Callable[..., Any], number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> LocalFunction:
     return LocalFunction(function, args, kwargs)
-
-
-def _described(function: Callable[..., Any]) -> str:
-    """What a function is called in reports: `"segment.py:segment"`, `"math:sqrt"`."""
-    while isinstance(function, partial):
-        function = function.func
-    name = str(getattr(function, "__qualname__", type(function).__qualname__))
-    try:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-    except ValueError:  # it wraps itself
-        code = None
-    if code is not None:
-        return f"{os.path.basename(code.co_filename)}:{name}"
-    return f"{getattr(function, '__module__', None) or type(function).__module__}:{name}"

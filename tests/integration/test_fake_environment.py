@@ -208,7 +208,7 @@ def each_way_to_wait(stage: Stage) -> Any:
 def what_cannot_be_submitted(stage: Stage) -> Any:
     return [
         raised(lambda: stage.env.submit(FILE, "double", (lambda: 1,))),
-        raised(lambda: stage.env.submit(lambda: 1))[0],
+        raised(lambda: stage.env.submit(lambda: stage))[0],
         raised(lambda: stage.env.map_tasks(FILE, "forever", [1, lambda: 2]))[0],
     ]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Frame, FrameDecoder, encode_frame, join
 from wetlands_rx._wire.messages import CallFunction, Finished, FinishedUnopened
+from wetlands_rx._wire.target import FunctionValue
 from wetlands_rx._wire.values import is_plain
 from wetlands_rx.exceptions import ProtocolError
 
@@ -76,6 +77,7 @@ def test_any_frame_decodes_to_messages_or_a_protocol_error(kind: int, flags: int
 ENCODED = st.sampled_from(
     [
         join(codec.encode_call(1, "/a.py", "f", (1, "two"), {"three": [3.0]})),
+        join(codec.encode_call(1, "", "f", (1,), {}, value=FunctionValue(b"code", "/folder", "/library"))),
         join(codec.encode_script(1, "/s.py", ["a"], "__main__")),
         codec.encode_configure("env", 0, 2**100),
         codec.encode_hello((3, 11, 0), 4711),
@@ -101,6 +103,18 @@ def test_messages_whose_body_was_mutated_decode_or_are_a_protocol_error(
     for decode in (codec.decode_up, codec.decode_down):
         with contextlib.suppress(ProtocolError):
             decode(mutated)
+
+
+WORDS = st.text(st.characters(exclude_characters="\0"), max_size=20)
+
+
+@given(PLAIN, st.builds(FunctionValue, st.binary(), WORDS, WORDS), WORDS)
+def test_functions_by_value_arrive_as_they_are(value: object, function: FunctionValue, name: str) -> None:
+    parts = codec.encode_call(1, "", name, (value,), {}, value=function)
+    call = codec.decode_down(feed(FrameDecoder(), join(parts), [])[0])
+    assert isinstance(call, CallFunction)
+    assert (call.path, call.function, call.value) == ("", name, function)
+    assert call.packed.load() == ((value,), {})
 
 
 @given(PLAIN)

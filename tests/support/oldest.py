@@ -1,8 +1,9 @@
-"""The files that also run inside isolated environments, and the oldest Python here that can try them."""
+"""The files that also run inside isolated environments, and the Pythons here that can try them."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 OLDEST = (3, 8)
+NEWEST = (3, 13)
 PACKAGE = Path(__file__).parents[2] / "wetlands_rx"
 _PLACES = ("__init__.py", "exceptions.py", "module_executor.py", "ndarray.py", "_ndarray", "_remote", "_wire")
 
@@ -48,14 +50,33 @@ def _running_code(node: ast.AST) -> Iterator[ast.AST]:
 
 def oldest_interpreter() -> tuple[str, tuple[int, int]]:
     """The interpreter on this machine that is nearest to the oldest supported one, and its version."""
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for minor in range(OLDEST[1], sys.version_info.minor):
-        name = f"python{OLDEST[0]}.{minor}"
-        on_path = shutil.which(name)
-        for candidate in (*versions.glob(f"{OLDEST[0]}.{minor}.*/bin/python"), *([on_path] if on_path else [])):
-            if _runs(str(candidate), minor):
-                return str(candidate), (OLDEST[0], minor)
+        found = _interpreter(minor)
+        if found is not None:
+            return found, (OLDEST[0], minor)
     return sys.executable, sys.version_info[:2]
+
+
+@functools.cache
+def interpreters() -> dict[tuple[int, int], str]:
+    """An interpreter of each supported version that is on this machine; the one that runs the tests for its own."""
+    found = {(OLDEST[0], minor): _interpreter(minor) for minor in range(OLDEST[1], NEWEST[1] + 1)}
+    found[sys.version_info[:2]] = sys.executable
+    return {version: path for version, path in sorted(found.items()) if path is not None}
+
+
+def pyenv_versions() -> Path:
+    """Where pyenv keeps its interpreters; there need be none."""
+    return Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+
+
+def _interpreter(minor: int) -> str | None:
+    name = f"{OLDEST[0]}.{minor}"
+    on_path = shutil.which(f"python{name}")
+    for candidate in (*pyenv_versions().glob(f"{name}.*/bin/python"), *([on_path] if on_path else [])):
+        if _runs(str(candidate), minor):
+            return str(candidate)
+    return None
 
 
 def _runs(interpreter: str, minor: int) -> bool:

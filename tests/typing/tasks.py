@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, assert_type
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from reactivex import Observable
 from reactivex import operators as ops
 
-from wetlands_rx import ExecutionException, Task, TaskEvent, TaskEventType, TaskList, TaskStatus
+from wetlands_rx import ExecutionException, RemoteTaskHandle, Task, TaskEvent, TaskEventType, TaskList, TaskStatus
 from wetlands_rx.environment import MapIterator
 from wetlands_rx.external_environment import ExternalEnvironment
 from wetlands_rx.progress import BatchSnapshot, TaskSnapshot, snapshots
@@ -32,12 +34,33 @@ def what_environments_return(env: ExternalEnvironment) -> None:
     assert_type(env.submit_script("train.py", ("--fast",)), Task[None])
     assert_type(env.map("segment.py", "segment", range(3), ordered=False), MapIterator[Any])
     assert_type(env.map(doubled, range(3)), MapIterator[int])
+    assert_type(env.map(later, range(3)), MapIterator[int])
+    assert_type(env.map(lambda number: str(number + 1), range(3)), MapIterator[str])
+    assert_type(env.map(later, range(3), on_error="return"), MapIterator[int | Exception])
     assert_type(env.map(doubled, range(3), on_error="return"), MapIterator[int | Exception])
     as_iterator: Iterator[Any] = env.map("segment.py", "segment", range(3), buffersize=2, chunksize=4, on_error="skip")
     del as_iterator
     assert_type(env.map_tasks("segment.py", "segment", range(3)), TaskList[Any])
+    assert_type(env.map_tasks(doubled, range(3)), TaskList[int])
+    assert_type(env.map_tasks(later, range(3)), TaskList[int])
+    assert_type(env.execute("segment.py", "segment"), Any)
+    assert_type(env.execute(doubled, args=(3,)), int)
+    assert_type(env.execute(later, args=(3,)), int)
     as_specified: list[Task[Any]] = env.map_tasks("segment.py", "segment", range(3))
     assert_type(as_specified[0].status, TaskStatus)
+
+
+def functions_themselves(env: ExternalEnvironment, offset: int) -> None:
+    def closure(number: int, *, task: RemoteTaskHandle) -> int:
+        task.update("adds")
+        return number + offset
+
+    assert_type(env.submit(lambda: offset + 1), Task[int])
+    assert_type(env.submit(closure, args=(1,)), Task[int])
+    assert_type(env.submit(partial(doubled, 3)), Task[int])
+    assert_type(env.submit(math.sqrt, args=(4,)), Task[float])
+    assert_type(env.submit(str(offset).upper), Task[str])
+    assert_type(env.submit(later, args=(1,)), Task[int])
 
 
 def state_of_a_task(task: Task[int]) -> None:
@@ -115,6 +138,10 @@ def share_of(snapshot: BatchSnapshot) -> float:
 
 
 def doubled(number: int) -> int:
+    return 2 * number
+
+
+async def later(number: int) -> int:
     return 2 * number
 
 

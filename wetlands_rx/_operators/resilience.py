@@ -63,8 +63,8 @@ def run_in(env: Environment, module: PathLike | Callable[..., Any], /, *args: An
 
     Args:
         env: Where.
-        module: The Python file that holds the function; or, instead of file and name, a function of an importable
-            file of yours, which gives the result its type.
+        module: The Python file that holds the function; or, instead of file and name, any function, as for
+            `env.submit`, which gives the result its type.
         args: The function's name, unless `module` is the function; then its positional arguments.
         kwargs: Its keyword arguments.
     Returns:

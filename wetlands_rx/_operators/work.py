@@ -82,8 +82,8 @@ def map_in(
 
     Args:
         env: Where; it must be launched when the stream is subscribed to.
-        module: The Python file that holds the function; or, instead of file and name, a function of an importable
-            file of yours, which gives the results their type.
+        module: The Python file that holds the function; or, instead of file and name, any function, as for
+            `env.map`, which gives the results their type.
         function: Its name in that file. The item becomes its only positional argument.
         ordered: Results in the order of the items, or as the tasks end.
         max_concurrent: How many tasks are submitted and have not ended; twice as many as there are workers when None,

@@ -138,6 +138,7 @@ class Pool:
         self._ending: list[Worker] = []
         self._state = _State.STARTING
         self._cause: WorkerStartError | None = None
+        self._python = (0, 0)
         self._missing = 0
         self._start_timeout = 0.0
         self._abandoned = False
@@ -371,6 +372,11 @@ class Pool:
             return [self._workers[index] for index in sorted(self._workers)]
 
     @property
+    def python(self) -> tuple[int, int]:
+        """The Python of the workers, once they are launched: all are of one environment."""
+        return self._python
+
+    @property
     def broken(self) -> bool:
         """True when the workers kept dying and the pool was given up."""
         return self._state is _State.BROKEN
@@ -404,6 +410,7 @@ class Pool:
         """A worker has said hello."""
         with self._lock:
             self._restarts.started()
+            self._python = worker.python
             if self._state is _State.STARTING:
                 self._missing -= 1
                 if self._missing == 0:

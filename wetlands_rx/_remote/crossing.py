@@ -79,6 +79,13 @@ def not_loaded(
     return _failure(error, "cannot be loaded {}".format(side.where), what, found, advice)
 
 
+def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:
+    """What to say of a function that was sent itself, and could not be loaded."""
+    missing = isinstance(error, (ImportError, AttributeError))
+    advice = "what it uses must be importable there: {}".format(side.advice) if missing else ""
+    return _failure(error, "cannot be loaded {}".format(side.where), name, None, advice)
+
+
 def _failure(error: BaseException, how: str, what: str, found: Optional[Found], advice: str) -> Failure:
     failure = describe(error)
     text = "{} {}: {}".format(found or what, how, failure.error)

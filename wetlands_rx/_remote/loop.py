@@ -11,8 +11,9 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
+from wetlands_rx._remote.callables import Callables, FunctionNotLoaded
 from wetlands_rx._remote.channel import Channel
-from wetlands_rx._remote.crossing import Side, environment_side, not_loaded, unsendable
+from wetlands_rx._remote.crossing import Side, environment_side, function_not_loaded, not_loaded, unsendable
 from wetlands_rx._remote.failures import Failure, describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.items import ItemsRun
@@ -57,6 +58,7 @@ class _Worker:
         self._channel = channel
         self._output = output
         self._modules = ModuleLoader()
+        self._callables = Callables(self._modules)
         self._id_base = 0
         self._side = environment_side("")
 
@@ -97,12 +99,17 @@ class _Worker:
         state = CallState()
         self._output.begin(call.task, call.path, call.function)
         try:
-            function = self._modules.find(call.path, call.function, self._channel.received)
+            if call.path:
+                function = self._modules.find(call.path, call.function, self._channel.received)
+                wants_handle = self._modules.wants_handle
+            else:
+                function = self._callables.find(call.function, call.value)
+                wants_handle = self._callables.wants_handle
             try:
                 args, kwargs = call.packed.load()
             except BaseException as error:  # noqa: BLE001 - loading runs the user's code
                 return encoded_failure(call.task, arguments_not_loaded(call, error, self._side), "serialization"), False
-            if "task" not in kwargs and self._modules.wants_handle(function, len(args)):
+            if "task" not in kwargs and wants_handle(function, len(args)):
                 kwargs["task"] = RemoteTaskHandle(self._channel, call.task, self._id_base, state)
             since = perf_counter()
             value: Any = function(*args, **kwargs)
@@ -110,7 +117,7 @@ class _Worker:
                 value = run_coroutine(value)
             seconds = perf_counter() - since
         except FunctionNotFound as error:
-            return encoded_failure(call.task, Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"), False
+            return encoded_failure(call.task, *not_found(error, self._side)), False
         except BaseException as error:  # noqa: BLE001 - the user's code: it fails the task, not the worker
             return encoded_failure(call.task, describe(error), kind_of_failure(error)), state.acknowledged
         finally:
@@ -139,14 +146,20 @@ class _Worker:
 
     def _runner_of_items(self, call: CallItems) -> Callable[[Any], Record]:
         try:
-            function = self._modules.find(call.path, call.function, self._channel.received)
+            if call.path:
+                function = self._modules.find(call.path, call.function, self._channel.received)
+                wants = self._modules.wants_handle(function, 1)
+            else:
+                function = self._callables.find(call.function, call.value)
+                wants = self._callables.wants_handle(function, 1)
         except FunctionNotFound as error:
-            missing = record_of_failure(str(error), (), "wetlands_rx.FunctionNotFound", "lookup")
+            failure, kind = not_found(error, self._side)
+            missing = _failed_record(failure, kind)
             return lambda _: missing
         except BaseException as error:  # noqa: BLE001 - loading the file runs the user's code
             broken = _failed_record(describe(error), "raised")
             return lambda _: broken
-        if self._modules.wants_handle(function, 1):
+        if wants:
             return partial(self._with_handle, call.task, function)
         return partial(outcome_of, self._side, self._channel.arena, function)
 
@@ -213,6 +226,13 @@ def encoded_result(task: int, value: Any, seconds: float = 0.0, arena: Optional[
 def _unsendable_result(value: Any, error: BaseException) -> Failure:
     advice = "return what it is made from, or plain values"
     return unsendable("the result", [("result", value)], "the caller", error, advice)
+
+
+def not_found(error: FunctionNotFound, side: Side) -> Tuple[Failure, str]:
+    """What the caller is told of a function that cannot be called, and of what kind that is."""
+    if isinstance(error, FunctionNotLoaded) and error.__cause__ is not None:
+        return function_not_loaded(str(error), error.__cause__, side), "serialization"
+    return Failure(str(error), (), "wetlands_rx.FunctionNotFound"), "lookup"
 
 
 def encoded_failure(task: int, failure: Failure, kind: str) -> List[Buffer]:

@@ -120,6 +120,22 @@ class ModuleLoader:
         if folder not in sys.path:
             sys.path.append(folder)
 
+    def enter_again(self, folder: str) -> bool:
+        """As `enter_folder`; True when a module of the folder was edited, so that all of them will be loaded anew."""
+        self.enter_folder(folder)
+        if self._folder != folder or not self._neighbour_changed():
+            return False
+        self._forget_folder()
+        return True
+
+    @contextlib.contextmanager
+    def importing(self) -> Generator[None, None, None]:
+        """Take note of what is imported meanwhile from the present folder, so that an edit of it is seen."""
+        before = len(sys.modules)
+        yield
+        if len(sys.modules) != before:
+            self._look()
+
     def leave_folder(self) -> None:
         """Put the modules of the present folder aside."""
         self._latest = (None, "", "")

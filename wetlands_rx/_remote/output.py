@@ -16,6 +16,7 @@ import threading
 from typing import Any, Callable, Dict, NoReturn, Optional, Set, Tuple
 
 from wetlands_rx._wire.printed import MOST_BYTES, MOST_MARK_BYTES, encode_mark, text_of_target
+from wetlands_rx._wire.target import shown_target
 
 _HELD_BYTES = 2048
 """A line that is longer goes out in pieces."""
@@ -46,8 +47,8 @@ class Printer:
     def mark(self, text_bytes: int) -> bytes:
         """What goes before this many bytes of its text."""
         if self._text is None:
-            file = os.path.basename(self._path)
-            self._text = text_of_target("{}:{}".format(file, self._name) if self._name else file)
+            shown = shown_target(self._path, self._name) if self._name else os.path.basename(self._path)
+            self._text = text_of_target(shown)
         return encode_mark(self.number, self._text, text_bytes)
 
 

@@ -19,6 +19,7 @@ from wetlands_rx._wire.arena import Block
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import Item, PackedItem, encode_items, is_number
 from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRaised, ItemsDone, Raised
+from wetlands_rx._wire.target import FunctionValue
 
 PIECE_BYTES = 8192
 """Chunks of items travel together up to this size."""
@@ -79,19 +80,29 @@ class Job:
         target: What is called, in reports.
         chunksize: How many items a worker is given together, at least; None: one.
         sink: Takes the outcomes.
+        value: The function itself, when it is sent with each piece.
 
     Attributes:
         open: All that stands in the queue or is on its way.
     """
 
-    __slots__ = ("chunksize", "function", "open", "path", "sink", "target")
+    __slots__ = ("chunksize", "function", "open", "path", "sink", "target", "value")
 
-    def __init__(self, path: str, function: str, target: str, chunksize: int | None, sink: Sink) -> None:
+    def __init__(
+        self,
+        path: str,
+        function: str,
+        target: str,
+        chunksize: int | None,
+        sink: Sink,
+        value: FunctionValue | None = None,
+    ) -> None:
         self.path = path
         self.function = function
         self.target = target
         self.chunksize = chunksize
         self.sink = sink
+        self.value = value
         self.open: set[Items] = set()
 
 
@@ -147,7 +158,8 @@ class Items:
     def payload(self) -> Sequence[Buffer]:
         """The frame."""
         items = cast("list[Item]", self._packed[self._start : self._end])  # none has an outcome before it was sent
-        return encode_items(self.number, self._job.path, self._job.function, items)
+        job = self._job
+        return encode_items(self.number, job.path, job.function, items, job.value)
 
     @property
     def size(self) -> int:
@@ -157,11 +169,13 @@ class Items:
     @property
     def bytes(self) -> int:
         """How large it is; while it can be cut: how large the next piece will be, at most."""
+        value = self._job.value
+        above = len(value.code) if value is not None else 0
         if self._bytes is not None:
-            return self._bytes
+            return above + self._bytes
         chunk = self._job.chunksize or 1
         size = sum(map(_size, self._packed[self._next : min(self._end, self._next + chunk)]))
-        return size if self.size <= chunk else max(size, PIECE_BYTES)
+        return above + (size if self.size <= chunk else max(size, PIECE_BYTES))
 
     @property
     def blocks(self) -> Sequence[Block]:

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 from reactivex.scheduler import VirtualTimeScheduler
 
+from wetlands_rx._callables.ways import ByValue, facts_of, way_of
 from wetlands_rx._task.call import Runner
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._testing.delivery import VirtualDelivery
 from wetlands_rx._testing.functions import FakeCall, Functions
 from wetlands_rx._testing.pool import FakePool
 from wetlands_rx._testing.worker import FakeWorker
-from wetlands_rx.environment import Environment, EnvironmentStatistics, checked_count, checked_name, target_of
+from wetlands_rx._wire.target import FunctionValue
+from wetlands_rx.environment import Environment, EnvironmentStatistics, Located, checked_count, located
 from wetlands_rx.exceptions import NotLaunchedError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,7 +68,8 @@ class FakeEnvironment(Environment):
 
         Args:
             module_path: The file that code under test names, or the end of its path; or the function that this one
-                stands for. A script counts as a function named `"__main__"`, called with its command line.
+                stands for: the lambdas that one function writes have one name. A script counts as a function named
+                `"__main__"`, called with its command line.
             name: The name of the function in that file; by default that of the decorated function.
 
         Returns:
@@ -75,7 +78,7 @@ class FakeEnvironment(Environment):
 
         def register(function: F) -> F:
             if callable(module_path):
-                path, known = target_of(module_path)
+                path, known, _ = located(way_of(facts_of(module_path)))
             else:
                 path, known = os.fspath(module_path), name if name is not None else function.__name__
             self._functions.register(path, known, function)
@@ -180,12 +183,16 @@ class FakeEnvironment(Environment):
             raise NotLaunchedError(self.name, self._exited)
         return self._pool
 
-    def _located(self, module_path: PathLike | Callable[..., Any], function: str | None) -> tuple[str, str]:
-        if not callable(module_path):
-            return self._file(module_path), checked_name(module_path, function)
-        path, name = target_of(module_path)
-        self._functions.give(path, name, module_path)
-        return path, name
+    def _located(self, module_path: PathLike | Callable[..., Any], function: str | None) -> Located:
+        found = super()._located(module_path, function)
+        if callable(module_path) and found.value is None:
+            self._functions.give(found.path, found.name, module_path)
+        return found
+
+    def _pickled(self, function: Callable[..., Any], way: ByValue) -> FunctionValue:
+        if self._functions.pickles:
+            return super()._pickled(function, way)
+        return self._functions.lend(function)
 
     def _functions_in(self, path: str) -> Sequence[str]:
         return self._functions.names(path)
@@ -194,12 +201,18 @@ class FakeEnvironment(Environment):
         return os.path.abspath(os.fsdecode(path))
 
     def _function_payload(
-        self, path: str, name: str, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        path: str,
+        name: str,
+        value: FunctionValue | None,
+        number: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> object:
         if self._functions.pickles:
-            return super()._function_payload(path, name, number, args, kwargs)
+            return super()._function_payload(path, name, value, number, args, kwargs)
         self._functions.keep(number, (args, kwargs))
-        return super()._function_payload(path, name, number, (), {})
+        return super()._function_payload(path, name, value, number, (), {})
 
     def __repr__(self) -> str:
         if self._pool is None:

@@ -99,7 +99,7 @@ class Execution:
         message = self._message
         if isinstance(message, RunScript):
             return self._functions.find(message.path, message.run_name)(*message.args)
-        function = self._functions.find(message.path, message.function)
+        function = self._functions.find(message.path, message.function, message.value)
         try:
             args, kwargs = self._functions.arguments(message)
         except Exception as error:  # noqa: BLE001 - loading runs the user's code

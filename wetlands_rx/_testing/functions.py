@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,6 +15,7 @@ from wetlands_rx._task.call import Call, id_base
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, Frame, FrameDecoder, join
 from wetlands_rx._wire.messages import CallFunction, RunScript
+from wetlands_rx._wire.target import FunctionValue, shown_target
 
 Function = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -23,7 +25,7 @@ class FakeCall:
     """What a fake environment was asked to run.
 
     Attributes:
-        path: The absolute path of the file; it need not exist.
+        path: The absolute path of the file; it need not exist. Empty for a function that is not called by its file.
         function: The name of the function; for a script the value of `__name__` in it.
         number: Names the task in messages.
     """
@@ -47,7 +49,7 @@ class FakeCall:
     @property
     def target(self) -> str:
         """What is called: `"segment.py:segment"`."""
-        return f"{os.path.basename(self.path)}:{self.function}"
+        return shown_target(self.path, self.function)
 
     @property
     def task_id(self) -> str:
@@ -70,6 +72,7 @@ class Functions:
         self._registered: dict[tuple[PurePath, str], Function] = {}
         self._given: dict[tuple[str, str], Function] = {}
         self._kept: dict[int, Arguments] = {}
+        self._lent: dict[bytes, Function] = {}
 
     def register(self, path: str | Path, name: str, function: Function) -> None:
         """Let calls of this name, in a file whose path ends with this one, run this function."""
@@ -79,7 +82,13 @@ class Functions:
         """Let calls of this very file and name run this function, when none is registered."""
         self._given[path, name] = function
 
-    def find(self, path: str, name: str) -> Function:
+    def lend(self, function: Function) -> FunctionValue:
+        """Hand a function over as it is, instead of its value."""
+        ticket = str(id(function)).encode()
+        self._lent[ticket] = function
+        return FunctionValue(ticket, "", "")
+
+    def find(self, path: str, name: str, value: FunctionValue | None = None) -> Function:
         """The function that stands for this one.
 
         Raises:
@@ -89,6 +98,8 @@ class Functions:
         for (registered, known), function in reversed(self._registered.items()):
             if known == name and parts[-len(registered.parts) :] == registered.parts:
                 return function
+        if value is not None:
+            return self._lent[value.code] if value.code in self._lent else pickle.loads(value.code)[0]
         try:
             return self._given[path, name]
         except KeyError:

@@ -31,7 +31,7 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
-from wetlands_rx._wire.target import encoded_target, target_of
+from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
 from wetlands_rx._wire.values import (
     LARGE_PIECES,
     PLAIN_PICKLE,
@@ -71,17 +71,19 @@ def encode_call(
     kwargs: Keywords,
     copy: CopyBuffer = copied,
     arena: Optional[Arena] = None,
+    value: Optional[FunctionValue] = None,
 ) -> Tuple[Buffer, ...]:
     """Pickle a call, now: the caller may change its arguments as soon as this returns.
 
     Args:
         task: Its number.
-        path: The file.
-        function: The name in it.
+        path: The file; empty for a function that has none.
+        function: The name in it; without a file `"module:name"`, or how it is called in reports.
         args: Positional arguments.
         kwargs: Keyword arguments.
         copy: Copies a large buffer.
         arena: Where arrays go, if there is room.
+        value: The function itself.
     Returns:
         The frame; `SharedParts` when something went to the arena.
     Raises:
@@ -89,7 +91,7 @@ def encode_call(
     """
     # A tuple, for the garbage collector leaves those of bytes alone, and many may wait.
     # The target stands before the arguments, so that those which cannot be loaded still have an address.
-    target = encoded_target(path, function)
+    target = encoded_target(path, function) if value is None else encoded_value(function, value)
     heaviest = max(weight(args), weight(kwargs.values())) if kwargs else weight(args)
     if heaviest == PLAIN_PICKLE:
         return (encode_frame(CALL, 0, task, target + _dumps((args, kwargs), 5)),)
@@ -303,8 +305,8 @@ def decode_down(frame: Frame, leases: Optional[Leases] = None) -> Down:
 
 def _decode_call(frame: Frame, leases: _Arena) -> Down:
     body = memoryview(frame.body)
-    path, function, end = target_of(body)
-    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:], leases))
+    path, function, value, end = target_of(body)
+    return CallFunction(frame.number, path, function, open_body(frame.flags, body[end:], leases), value)
 
 
 def _decode_script(frame: Frame, leases: _Arena) -> Down:

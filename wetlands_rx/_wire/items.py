@@ -27,7 +27,7 @@ from wetlands_rx._wire.messages import (
     ItemUnopened,
     Outcome,
 )
-from wetlands_rx._wire.target import encoded_target, target_of
+from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
 from wetlands_rx._wire.values import (
     LARGE_PIECES,
     PLAIN_PICKLE,
@@ -132,16 +132,19 @@ def pack_item(value: Any, copy: CopyBuffer = copied, arena: Optional[Arena] = No
     return PackedItem(body.flags, tuple(body.parts), body.size, body.blocks)
 
 
-def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> Sequence[Buffer]:
+def encode_items(
+    task: int, path: str, function: str, items: Sequence[Item], value: Optional[FunctionValue] = None
+) -> Sequence[Buffer]:
     """Build the frame that runs a function for each of these items; `SharedParts` when one is in the arena.
 
     Args:
         task: The number of the call.
-        path: The file.
+        path: The file; as in a call.
         function: The name in it.
         items: All pickled, or all numbers; one with buffers goes alone.
+        value: The function itself.
     """
-    target = encoded_target(path, function)
+    target = encoded_target(path, function) if value is None else encoded_value(function, value)
     first = items[0]
     if isinstance(first, PackedItem):
         parts = [encode_header(ITEMS, first.flags, task, len(target) + first.size), target, *first.parts]
@@ -159,11 +162,11 @@ def encode_items(task: int, path: str, function: str, items: Sequence[Item]) -> 
 def decode_items(frame: Frame, leases: Optional[Leases] = None) -> CallItems:
     """Read the frame that `encode_items` built."""
     view = memoryview(frame.body)
-    path, function, position = target_of(view)
+    path, function, value, position = target_of(view)
     if frame.flags & BUFFERS:
-        return CallItems(frame.number, path, function, [open_body(frame.flags, view[position:], leases)])
+        return CallItems(frame.number, path, function, [open_body(frame.flags, view[position:], leases)], value)
     if frame.flags & PLAIN:
-        return CallItems(frame.number, path, function, _loads(view[position:]))
+        return CallItems(frame.number, path, function, _loads(view[position:]), value)
     (count,) = _COUNT.unpack_from(view, position)
     sizes = struct.unpack_from("<{}I".format(count), view, position + 4)
     position += 4 + 4 * count
@@ -173,7 +176,7 @@ def decode_items(frame: Frame, leases: Optional[Leases] = None) -> CallItems:
         position += size
     if not items or position != len(view):
         raise ProtocolError("{} items take {} bytes of a message of {}".format(count, position, len(view)))
-    return CallItems(frame.number, path, function, items)
+    return CallItems(frame.number, path, function, items, value)
 
 
 def load_item(item: Union[memoryview, Packed, float]) -> Any:
@@ -182,7 +185,12 @@ def load_item(item: Union[memoryview, Packed, float]) -> Any:
         return item
     if isinstance(item, Packed):
         return item.load()
-    return _loads(item) if len(item) < _NO_ARRAY_BYTES else Packed(item).load()
+    if len(item) >= _NO_ARRAY_BYTES:
+        return Packed(item).load()
+    try:
+        return _loads(item)
+    except ModuleNotFoundError:  # it may have moved
+        return Packed(item).load()
 
 
 def record_of(value: Any, arena: Optional[Arena] = None) -> Record:

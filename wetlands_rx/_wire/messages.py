@@ -7,25 +7,28 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from wetlands_rx._wire.target import FunctionValue
 from wetlands_rx._wire.values import Packed
 
 
 class CallFunction(NamedTuple):
-    """Down: run a function of a file. `packed` holds `(args, kwargs)`."""
+    """Down: run a function. `packed` holds `(args, kwargs)`; path, function and value are as in `_wire.target`."""
 
     task: int
     path: str
     function: str
     packed: Packed
+    value: Optional[FunctionValue] = None
 
 
 class CallItems(NamedTuple):
-    """Down: run a function of a file once for each item, one after the other."""
+    """Down: run a function once for each item, one after the other; path, function and value as in `CallFunction`."""
 
     task: int
     path: str
     function: str
     items: Sequence[Union[memoryview, Packed, int, float]]
+    value: Optional[FunctionValue] = None
 
 
 class RunScript(NamedTuple):

@@ -68,16 +68,16 @@ class Packed:
 
     def _loaded(self) -> Any:
         if b"numpy.core" in bytes(memoryview(self.pickle)[:_HEAD_BYTES]):
-            return self._load_other_numpy()
+            return self._load_moved()
         try:
             return pickle.loads(self.pickle, buffers=self.buffers)
         except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("numpy."):
+            if not (error.name or "").startswith(("numpy.", "pathlib.")):
                 raise
-            return self._load_other_numpy()
+            return self._load_moved()
 
-    def _load_other_numpy(self) -> Any:
-        return _OtherNumpy(io.BytesIO(self.pickle), buffers=self.buffers).load()
+    def _load_moved(self) -> Any:
+        return _Moved(io.BytesIO(self.pickle), buffers=self.buffers).load()
 
 
 class _Claiming(Packed):
@@ -96,10 +96,16 @@ class _Claiming(Packed):
             self._memory = ()
 
 
-class _OtherNumpy(pickle.Unpickler):
-    """Loads what another numpy pickled: version 2 moved `numpy.core` to `numpy._core`, and warns of the old name."""
+class _Moved(pickle.Unpickler):
+    """Loads what stands elsewhere in another numpy or Python.
+
+    numpy 2 moved `numpy.core` to `numpy._core`, and warns of the old name. The paths of Python 3.13 say that they are
+    from `pathlib._local`, which no other version has.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
+        if module == "pathlib._local":
+            return super().find_class("pathlib", name)
         parts = module.split(".")
         places = [module]
         if parts[0] == "numpy" and parts[1:2] in (["core"], ["_core"]):

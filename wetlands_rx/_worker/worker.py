@@ -136,6 +136,7 @@ class Worker:
     ) -> None:
         self.index = index
         self.ready = False
+        self.python = (0, 0)  # until it is ready
         self.answered = 0
         self._owner = owner
         self._lock = threading.Lock()  # guards the fields below
@@ -357,6 +358,7 @@ class Worker:
             raise ProtocolError("the worker said hello twice")
         if hello.protocol != codec.PROTOCOL_VERSION:
             raise ProtocolError(f"the worker speaks protocol {hello.protocol}, we speak {codec.PROTOCOL_VERSION}")
+        self.python = hello.python[:2]
         self.ready = True
         self._owner.on_ready(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,64 @@ def test_another_function_may_stand_for_one_that_is_submitted_itself(env: FakeEn
         return f"twice {item}"
 
     assert env.submit(real.double, args=(21,)).wait_for().result == "twice 21"
+
+
+def test_a_function_without_a_name_runs_as_a_copy_with_what_it_holds(env: FakeEnvironment) -> None:
+    heard: list[int] = []
+
+    def hear(item: int) -> list[int]:
+        heard.append(item)
+        return heard
+
+    task = env.submit(hear, args=(1,))
+    heard.append(5)
+    assert task.wait_for().result == [1]
+    assert heard == [5]
+    assert list(env.map(lambda x: x + 1, [1, 2])) == [2, 3]
+    assert env.calls[0].target == "test_environment.py:" + hear.__qualname__
+    assert (env.calls[0].path, env.calls[0].args) == ("", (1,))
+
+
+def test_a_function_without_a_name_is_handed_over_when_nothing_is_copied() -> None:
+    with FakeEnvironment(pickles=False) as env:
+        env.launch()
+        heard: list[int] = []
+        assert env.submit(heard.append, args=(1,)).wait_for().result is None
+        assert list(env.map(lambda x: heard.append(x), [2, 3])) == [None, None]  # noqa: PLW0108 - has no name
+        assert heard == [1, 2, 3]
+
+
+def test_two_functions_of_one_name_are_two(env: FakeEnvironment) -> None:
+    one, other = (lambda number=number: number for number in (1, 2))
+    first, second = env.submit(one), env.submit(other)
+    assert (first.wait_for().result, second.wait_for().result) == (1, 2)
+
+
+def test_a_function_of_a_module_runs_and_another_may_stand_for_it(env: FakeEnvironment) -> None:
+    assert env.submit(math.sqrt, args=(4,)).wait_for().result == 2.0
+
+    @env.function(math.sqrt)
+    def _(x: int) -> int:
+        return -x
+
+    assert env.execute(math.sqrt, args=(4,)) == -4
+    assert env.calls[-1].target == "math:sqrt"
+
+
+def test_another_function_may_stand_for_one_without_a_name(env: FakeEnvironment) -> None:
+    def work() -> str:
+        return "itself"
+
+    @env.function(work)
+    def _() -> str:
+        return "another"
+
+    assert env.execute(work) == "another"
+
+
+def test_a_function_that_cannot_travel_is_refused(env: FakeEnvironment) -> None:
+    with pytest.raises(SerializationError, match="captured variable 'env'"):
+        env.submit(lambda: env)
 
 
 def test_an_unknown_function_fails_the_task_and_the_nearest_is_named(env: FakeEnvironment) -> None:

@@ -32,6 +32,7 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
+from wetlands_rx._wire.target import FunctionValue
 from wetlands_rx.exceptions import ProtocolError
 
 TASK = 4711
@@ -58,6 +59,25 @@ def up(parts: Sequence[Buffer] | bytes) -> list[Up]:
 
 def down(parts: Sequence[Buffer] | bytes) -> Down:
     return codec.decode_down(frame_of(parts))
+
+
+def test_a_function_by_value_travels_before_its_arguments() -> None:
+    value = FunctionValue(b"\0code\xff" * 1000, "/sömewhere", "/library")
+    call = down(codec.encode_call(TASK, "", "a.py:<lambda>", (1,), {"two": 2}, value=value))
+    assert isinstance(call, CallFunction)
+    assert (call.path, call.function, call.value) == ("", "a.py:<lambda>", value)
+    assert call.packed.load() == ((1,), {"two": 2})
+    array = np.arange(10_000.0)
+    call = down(codec.encode_call(TASK, "", "a.py:<lambda>", (array,), {}, value=value))
+    assert isinstance(call, CallFunction)
+    assert call.value == value
+    np.testing.assert_array_equal(call.packed.load()[0][0], array)
+
+
+def test_a_function_that_is_cut_off_is_refused() -> None:
+    whole = frame_of(codec.encode_call(TASK, "", "f", (), {}, value=FunctionValue(b"code" * 10, "", "")))
+    with pytest.raises(ProtocolError):
+        codec.decode_down(whole._replace(body=bytes(whole.body[:40])))
 
 
 # --- Down

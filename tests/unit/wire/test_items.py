@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from wetlands_rx._wire.items import (
     record_of_failure,
 )
 from wetlands_rx._wire.messages import CallItems, ItemCanceled, ItemRaised, ItemsDone, ItemUnopened
+from wetlands_rx._wire.target import FunctionValue
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError
 
 
@@ -63,6 +66,31 @@ def test_items_come_as_they_went(items: list[Any], path: str) -> None:
     message = down(encode_items(7, path, "f", [pack_item(item) for item in items]))
     assert (message.task, message.path, message.function) == (7, path, "f")
     assert [load_item(item) for item in message.items] == items
+
+
+PATH_OF_PYTHON_313 = b"cpathlib._local\nPurePosixPath\n(Vsome\ntR."
+
+
+@pytest.mark.parametrize("name", ["some", "some" * 20])
+def test_a_path_of_python_313_is_loaded_by_every_other(name: str) -> None:
+    pickled = PATH_OF_PYTHON_313.replace(b"some", name.encode())
+    assert load_item(memoryview(pickled)) == PurePosixPath(name)
+    assert Packed(pickled).load() == PurePosixPath(name)
+
+
+def test_a_module_that_is_not_there_is_not_there() -> None:
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        load_item(memoryview(b"cnowhere\nf\n."))
+
+
+@pytest.mark.parametrize("items", [[1, 2], [b"one", b"two"]])
+def test_a_function_by_value_travels_before_the_items(items: list[Any]) -> None:
+    value = FunctionValue(b"\0code" * 100, "/folder", "/library")
+    message = down(encode_items(7, "", "a.py:<lambda>", items, value))
+    assert (message.path, message.function, message.value) == ("", "a.py:<lambda>", value)
+    assert list(message.items) == items
+    (item,) = down(encode_items(7, "", "f", [pack_item(np.arange(100_000.0))], value)).items
+    assert load_item(item)[10] == 10.0
 
 
 def test_an_item_with_buffers_travels_alone_and_its_copy_is_writable() -> None:

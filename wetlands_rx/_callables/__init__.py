@@ -1,0 +1,1 @@
+"""How a function object reaches a worker: found there by its file or its module, or sent itself."""
