@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cloudpickle  # noqa: F401 # pyright: ignore[reportUnusedImport] - each test here forgets what it imported
+import cloudpickle  # noqa: F401 # pyright: ignore[reportUnusedImport, reportMissingTypeStubs] - each test here forgets what it imported
 import pytest
 
 from wetlands_rx._callables.by_value import pickled
