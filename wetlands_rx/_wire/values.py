@@ -61,9 +61,9 @@ class Packed:
         return _Claiming(self, memory) if memory else self
 
     def load(self) -> Any:
-        """Rebuild the value, once: it takes the buffers with it. May run the user's code and raise anything."""
+        """Rebuild the value, once: it takes what it needs with it. May run the user's code and raise anything."""
         value = self._loaded()
-        self.buffers = ()  # what the value does not hold on to is free
+        self.pickle, self.buffers = b"", ()  # what the value does not hold on to is free
         return value
 
     def _loaded(self) -> Any:
@@ -289,6 +289,18 @@ class SharedParts(Tuple[Buffer, ...]):  # noqa: SLOT001 - a tuple has no room fo
 def body_parts(pickled: bytes, buffers: Sequence[Part]) -> Body:
     """Lay a pickle and its buffers out as a body."""
     return _laid_out([pickled], buffers) if buffers else Body(0, [pickled], len(pickled))
+
+
+def body_for_now(value: Any, arena: Optional[Arena]) -> Body:
+    """Pickle a value that is sent before it can change, and lay it out; large `bytes` are not copied."""
+    if weight((value,)) == LARGE_PIECES:
+        return pack_parts(value, copied, arena)
+    return body_parts(*pack(value, arena))
+
+
+def body_of_one(pickled: bytes) -> Body:
+    """As `body_parts` of a pickle without buffers, with a table that says how large it is."""
+    return _laid_out([pickled], ())
 
 
 def _laid_out(pickled: Sequence[Buffer], buffers: Sequence[Part]) -> Body:
