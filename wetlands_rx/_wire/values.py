@@ -33,6 +33,7 @@ _OTHER_PLACES = {
     "numpy.exceptions": ("numpy", "numpy.core._exceptions"),
     "numpy.core._exceptions": ("numpy.exceptions", "numpy._core._exceptions"),
 }
+_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -244,9 +245,9 @@ def weight(values: Iterable[Any], depth: int = _DEPTH) -> int:
         own = PICKLE_AND_BUFFERS
         if kind is bytes or kind is bytearray:
             own = LARGE_PIECES if len(value) >= LARGE_BYTES else PLAIN_PICKLE
-        elif (kind is tuple or kind is list or kind is dict) and depth > 0 and len(value) <= _LOOK_AT:
+        elif kind in _CONTAINERS and depth > 0 and len(value) <= _LOOK_AT:
             own = weight(value.values() if kind is dict else value, depth - 1)
-            if kind is dict and own == PLAIN_PICKLE and not all(kind_of(key) in _SCALARS for key in value):
+            if kind is dict and own == PLAIN_PICKLE and not _SCALARS.issuperset(map(kind_of, value)):
                 own = PICKLE_AND_BUFFERS
         if own == LARGE_PIECES:
             return own
@@ -293,7 +294,11 @@ def body_parts(pickled: bytes, buffers: Sequence[Part]) -> Body:
 
 def body_for_now(value: Any, arena: Optional[Arena]) -> Body:
     """Pickle a value that is sent before it can change, and lay it out; large `bytes` are not copied."""
-    if weight((value,)) == LARGE_PIECES:
+    heaviest = weight((value,))
+    if heaviest == PLAIN_PICKLE:
+        pickled = pickle.dumps(value, 5)
+        return Body(0, [pickled], len(pickled))
+    if heaviest == LARGE_PIECES:
         return pack_parts(value, copied, arena)
     return body_parts(*pack(value, arena))
 
