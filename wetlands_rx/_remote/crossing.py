@@ -8,6 +8,7 @@ from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.places import Found
 from wetlands_rx._remote.unloadable import unloadable
 from wetlands_rx._remote.unpicklable import unpicklable
+from wetlands_rx._wire.arrays import numpy_if_loaded
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import SerializationError
 
@@ -88,8 +89,15 @@ def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:
 
 def _failure(error: BaseException, how: str, what: str, found: Optional[Found], advice: str) -> Failure:
     failure = describe(error)
-    text = "{} {}: {}".format(found or what, how, failure.error)
+    text = "{} {}{}: {}".format(found or what, how, _by_numpy(failure.error, found), failure.error)
     if advice:
         text += "; " + advice
     path, type_name = (found.path, found.type_name) if found else ("", "")
     return failure._replace(error=text, remote_type=_TYPE, path=path, type_name=type_name)
+
+
+def _by_numpy(error: str, found: Optional[Found]) -> str:
+    """Which numpy is here, when it may be the reason: the other side may have another one."""
+    numpy = numpy_if_loaded()
+    about = "numpy" in error or (found is not None and found.type_name.startswith("numpy."))
+    return " by numpy {}".format(numpy.__version__) if numpy is not None and about else ""
