@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._remote.failures import Failure, describe
-from wetlands_rx._remote.places import Found
-from wetlands_rx._remote.unloadable import unloadable
-from wetlands_rx._remote.unpicklable import unpicklable
 from wetlands_rx._wire.arrays import numpy_if_loaded
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import SerializationError
+
+if TYPE_CHECKING:
+    from wetlands_rx._remote.places import Found
 
 _TYPE = "{}.{}".format(SerializationError.__module__, SerializationError.__qualname__)
 _TOO_DEEP = "it is nested too deeply: pass it in another form"
@@ -56,6 +56,8 @@ def unsendable(
         advice: What to do about it.
         interruptible: Let a KeyboardInterrupt through, which may be somebody's who waits.
     """
+    from wetlands_rx._remote.unpicklable import unpicklable  # a start of a worker need not wait for it
+
     found = unpicklable(named, interruptible=interruptible)
     if isinstance(error, RecursionError):
         advice = _TOO_DEEP
@@ -74,6 +76,8 @@ def not_loaded(
         error: What loading raised.
         side: Where.
     """
+    from wetlands_rx._remote.unloadable import unloadable  # a start of a worker need not wait for it
+
     packed = value if isinstance(value, Packed) else Packed(value)
     found = unloadable(packed.pickle, packed.buffers, error, names)
     advice = "it must be importable there: {}".format(side.advice) if found is not None and found.missing else ""
