@@ -194,6 +194,35 @@ def test_idle_memory_is_given_back(one: ExternalEnvironment) -> None:
     assert one.execute(FILE, "total", (numbers(2.0),)) == 2 * COUNT
 
 
+def test_idle_memory_of_a_worker_is_given_back(one: ExternalEnvironment) -> None:
+    """Also after calls that followed each other closely, and what comes free while the worker does nothing."""
+    kept = one.execute(FILE, "zeros", (COUNT,))
+    for task in [
+        one.submit(FILE, "total" if n % 2 else "zeros", (np.float64(n) if n % 2 else COUNT,)) for n in range(100)
+    ]:
+        task.wait_for(SOON)
+    del task
+    until(lambda: memory_of_results(one) <= 2 * COUNT * 8, "an idle worker kept its memory")
+    assert memory_of_results(one) >= COUNT * 8
+    del kept
+    until(lambda: memory_of_results(one) < COUNT * 8, "an idle worker kept the memory that came free")
+
+
+def memory_of_results(env: ExternalEnvironment) -> int:
+    """How much the arena has through which the arrays of the only worker come."""
+    (worker,) = env._runner().workers()  # pyright: ignore[reportPrivateUsage]
+    leases = worker._process.leases  # pyright: ignore[reportPrivateUsage]
+    assert leases is not None
+    files = [file.stat() for file in Path(f"/proc/{worker.info.pid}/fd").iterdir()]
+    return next(file.st_blocks * 512 for file in files if file.st_ino == leases._inode)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_what_a_canceled_item_returns_stays_nowhere(one: ExternalEnvironment) -> None:
+    items = [numbers()] * 3
+    assert all(isinstance(out, Exception) for out in one.map(FILE, "cancel_and_return", items, on_error="return"))
+    assert one.execute(FILE, "arena_here") == [0]
+
+
 def test_a_process_that_a_function_forked_sees_no_other_data(one: ExternalEnvironment, tmp_path: Path) -> None:
     go = tmp_path / "go"
     child = one.execute(FILE, "child_reads", (numbers(3.0), str(go)))

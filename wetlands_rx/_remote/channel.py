@@ -180,13 +180,21 @@ class Channel:
             while not poll(0):
                 if time.monotonic() > until:
                     self._was_soon = False
-                    break
+                    self._sleep()
+                    return
                 _let_others_run()
         else:
-            if self.arena is not None and self.arena.backed and not poll(IDLE_MS):
-                self.arena.release()
-            poll()
+            self._sleep()
             self._was_soon = time.monotonic() - before < AWAKE_S
+
+    def _sleep(self) -> None:
+        """Wait until something has come. Memory that comes free meanwhile is given back, after a while."""
+        poll, arena = self._poll.poll, self.arena
+        while arena is not None and arena.backed:
+            if poll(IDLE_MS):
+                return
+            arena.release()
+        poll()
 
     def is_withdrawn(self, task: int) -> bool:
         """True when the caller canceled this task while it waited here for others to end."""
@@ -438,6 +446,11 @@ class Channel:
         """Before this process forks: what is lent to it may be used by the child for longer."""
         if self._leases is not None:
             self._leases.forks()
+
+    def ends(self) -> None:
+        """Before the process ends: what has not begun is sent to others, with all that it refers to."""
+        if self._leases is not None:
+            self._leases.disown()
 
     def close(self) -> None:
         """Close the socket; used in a forked child too, which must not hold the pipe open."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -49,8 +48,12 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] 
     os.register_at_fork(before=channel.forks, after_in_child=channel.close)
     output = Output()
     output.install()
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
+    try:
         _Worker(channel, output).run()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the caller is gone: nobody to tell
+    finally:
+        channel.ends()
 
 
 class _Worker:
@@ -166,7 +169,14 @@ class _Worker:
     def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
         state = CallState()
         handle = RemoteTaskHandle(self._channel, task, self._id_base, state)
-        record = outcome_of(self._side, self._channel.arena, partial(function, task=handle), item)
+
+        def run(item: Any) -> Any:
+            value: Any = function(item, task=handle)
+            if isinstance(value, CoroutineType):
+                value = run_coroutine(value)
+            return None if state.acknowledged else value  # what nobody will receive takes no shared memory
+
+        record = outcome_of(self._side, self._channel.arena, run, item)
         state.ended = True
         return CANCELED_RECORD if state.acknowledged else record
 

@@ -185,12 +185,11 @@ class Worker:
             for call in calls:
                 self._held[call.number] = call
                 self._handing.add(call.number)
+                for block in call.blocks:  # not later: at the end of the process all that it was given is reclaimed
+                    block.give(self)
         dispatched = self._dispatched
         for call in calls:
             call.post(dispatched)
-        for call in calls:
-            for block in call.blocks:
-                block.give(self)
         if len(calls) == 1:
             self.connection.send(calls[0].payload)
         else:
@@ -207,8 +206,8 @@ class Worker:
                 if call.cancel_requested:
                     self.insist_on_cancel(call)
             return _TAKEN
-        _take_blocks_back(left)
         begun, others = self._begun(left)
+        _take_blocks_back(others)
         return Handover(others, begun)
 
     def recall(self) -> None:
@@ -371,7 +370,8 @@ class Worker:
         self._hear_what_was_left()
         with self._lock:
             self._ended = True
-            _take_blocks_back(self.held)
+            # What it had begun it may have freed, and others may have that now.
+            _take_blocks_back([call for call in self._held.values() if call.number != self._process.began])
             # Who is handing a call over right now finds out by itself.
             held = [call for number, call in self._held.items() if number not in self._handing]
             for call in held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,14 +14,17 @@ from wetlands_rx._task.call import Call, Work
 from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.arena import SHARED_BYTES, Arena
 from wetlands_rx._wire.frames import join
 from wetlands_rx._wire.messages import Configure, Exit, Finished, ItemsDone, Logged, Updated
+from wetlands_rx._wire.values import SharedParts
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Terminal, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
+SIZE = 1 << 30
 TAKEN = Handover([], [])
 
 
@@ -104,6 +108,23 @@ class Posted(list[Happening]):
 def make_call(owner: Owner, number: int = 1) -> tuple[Call, Posted]:
     posted = Posted(owner, number)
     return Call(number, codec.encode_call(number, "/a.py", "f", (), {}), "a.py:f", posted), posted
+
+
+@pytest.fixture
+def arena(process: FakeProcess) -> Iterator[Arena]:
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    arena = process.arena = Arena(descriptor, SIZE, SIZE, threading.Lock())
+    yield arena
+    arena.close()
+
+
+def call_with_block(owner: Owner, arena: Arena, number: int = 1) -> Call:
+    call = make_call(owner, number)[0]
+    block = arena.take(SHARED_BYTES)
+    assert block is not None
+    call.payload = SharedParts(call.payload, (block,))
+    return call
 
 
 def test_a_worker_is_ready_after_its_hello(ready: Worker) -> None:
@@ -343,3 +364,32 @@ def test_the_frame_of_a_call_is_sent_as_it_was_made(owner: Owner, process: FakeP
     heard = process.hear_call()
     assert heard.packed.load() == ((b"x" * 1000,), {})
     assert len(join(call.payload)) > 1000
+
+
+def test_a_call_handed_over_while_the_process_ends_keeps_its_memory(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    call = call_with_block(owner, arena)
+    call.post = lambda *happenings: (process.die(), owner.wait_for(("lost", [])))
+    assert ready.run([call]) == Handover([call], [])
+    assert arena.in_use == 1  # it is sent to another worker
+    del call
+    assert arena.in_use == 0
+
+
+def test_what_was_given_to_a_process_that_ended_is_free(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    begun, waiting = call_with_block(owner, arena, 1), call_with_block(owner, arena, 2)
+    ready.run([begun, waiting])
+    assert process.hear_call().task == 1
+    process.die()
+    owner.wait_for(("lost", [1]))
+    assert arena.in_use == 1  # what had not begun keeps its memory
+    (block,) = begun.blocks
+    other = arena.take(SHARED_BYTES)
+    assert other is not None
+    assert other.flag == block.flag
+    del begun, block
+    owner.story.clear()
+    assert arena.in_use == 2
