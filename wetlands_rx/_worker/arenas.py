@@ -81,7 +81,7 @@ class CallersArena(Arena):
     def _look(self) -> None:
         if self.taken == self._taken_before:
             self.release()
-            if not self.backed:
+            if self.closed or not self.backed:
                 self._watched = False
                 return
         self._watch()
