@@ -186,6 +186,16 @@ def test_without_shared_memory_results_come_through_the_pipe(one: ExternalEnviro
     assert leases_of(one) == [0]
 
 
+def test_a_worker_without_an_arena_of_its_own(here: ExternalEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's arena was made, and then there were no addresses, or no descriptors, for another one."""
+    monkeypatch.setattr("wetlands_rx._worker.process.arena_file", lambda: None)
+    here.launch()
+    for n in range(3):
+        back = here.execute(FILE, "add_one", (numbers(float(n)),))
+        assert (back[0], back[-1], back.flags.writeable) == (n + 1, n + 1, True)
+    assert (arena_of(here).taken, arena_of(here).in_use) == (3, 0)
+
+
 def test_idle_memory_is_given_back(one: ExternalEnvironment) -> None:
     arena = arena_of(one)
     assert one.execute(FILE, "total", (numbers(1.0),)) == COUNT

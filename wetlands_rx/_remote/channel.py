@@ -127,13 +127,13 @@ class Channel:
         self._flush_wanted = threading.Event()
         self._flusher: Optional[threading.Thread] = None
 
-    def use_arenas(self, theirs: int, their_size: int, ours: int, our_size: int, most: int) -> None:
+    def use_arenas(self, theirs: int, their_size: int, ours: int = -1, our_size: int = 0, most: int = 0) -> None:
         """Let arrays come and go through shared memory.
 
         Args:
             theirs: The file of the arena through which they come.
             their_size: Its size.
-            ours: The file of the one through which they go.
+            ours: The file of the one through which they go; -1: they go through the pipe.
             our_size: Its size.
             most: How much of it may have memory.
         Raises:
@@ -141,6 +141,8 @@ class Channel:
         """
         self._leases = Leases(theirs, their_size, children_see)
         os.close(theirs)
+        if ours < 0:
+            return
         os.set_inheritable(ours, False)
         self.arena = Arena(ours, our_size, most, threading.Lock())
 

@@ -35,7 +35,8 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] 
         liveness_fd: The read end of a pipe that closes when the caller ends.
         page_fd: A file in memory that tells the caller, also after this process has ended, which call began last.
         memory: The arena through which arrays come, a descriptor and its size; the one through which they go, likewise;
-            and how much of that one may have memory. Nothing: they come and go through the socket.
+            and how much of that one may have memory. Without the latter three they go through the socket; without
+            any of them they come through it too.
     """
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)

@@ -116,14 +116,22 @@ class WorkerProcess:
 
     def _arenas(self, inherited: list[int], theirs: contextlib.ExitStack) -> tuple[int, ...]:
         """What the process must know of the arenas; their files go to those it inherits."""
-        arena, file = self.arena, None if self.arena is None else arena_file()
-        if arena is None or file is None:
+        arena = self.arena
+        if arena is None:
             return ()
+        inherited.append(arena.file.descriptor)
+        known = (arena.file.descriptor, arena.file.size)
+        file = arena_file()
+        if file is None:  # then arrays go to it, and come back through the socket
+            return known
         theirs.callback(os.close, file.descriptor)
-        self.leases = Leases(file.descriptor, file.size, self._children_see)
-        inherited += [arena.file.descriptor, file.descriptor]
+        try:
+            self.leases = Leases(file.descriptor, file.size, self._children_see)
+        except (OSError, ValueError):  # others have taken the addresses meanwhile
+            return known
+        inherited.append(file.descriptor)
         _leases.add(self.leases)
-        return (arena.file.descriptor, arena.file.size, *file)
+        return (*known, *file)
 
     def _children_see(self, inode: int) -> bool:
         return children_see(inode, self.pid)
