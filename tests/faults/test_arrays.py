@@ -179,7 +179,6 @@ def test_a_worker_that_ends_by_itself_frees_nothing_that_waits(env: ExternalEnvi
     go.touch()
     _failure(first)
     more = [env.submit(FILE, "total", (numbers(float(n)),)) for n in range(20, 40)]
-    for n, task in enumerate([*others, *more]):
-        assert task.wait_for(SOON).result == n * COUNT
-    del first, others, more, task
+    assert [task.wait_for(SOON).result for task in (*others, *more)] == [n * COUNT for n in range(40)]
+    del first, others, more
     still_serves(env)

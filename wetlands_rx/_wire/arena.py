@@ -192,6 +192,11 @@ class Arena:
         """No more can be taken."""
         return self._memory is None
 
+    def file_for_another(self) -> int:
+        """A descriptor of its file for a process that is started; the caller closes it. -1 when the arena is closed."""
+        file = self._file
+        return -1 if file is None else os.dup(file.descriptor)
+
     def take(self, size: int) -> Optional[Block]:
         """A block of so many bytes, with memory; None when there is none to be had."""
         kind = kind_for(size)

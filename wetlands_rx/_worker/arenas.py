@@ -61,7 +61,7 @@ class CallersArena(Arena):
 
     def __init__(self, file: ArenaFile, supervisor: Supervisor) -> None:
         super().__init__(file.descriptor, file.size, file.most, threading.Lock())
-        self.file = file
+        self.file_size = file.size
         self._supervisor = supervisor
         self._watched = False
         self._taken_before = 0

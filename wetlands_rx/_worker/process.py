@@ -117,10 +117,12 @@ class WorkerProcess:
     def _arenas(self, inherited: list[int], theirs: contextlib.ExitStack) -> tuple[int, ...]:
         """What the process must know of the arenas; their files go to those it inherits."""
         arena = self.arena
-        if arena is None:
+        descriptor = -1 if arena is None else arena.file_for_another()
+        if arena is None or descriptor < 0:  # there is none, or an exit is on its way, and ends the process too
             return ()
-        inherited.append(arena.file.descriptor)
-        known = (arena.file.descriptor, arena.file.size)
+        theirs.callback(os.close, descriptor)
+        inherited.append(descriptor)
+        known = (descriptor, arena.file_size)
         file = arena_file()
         if file is None:  # then arrays go to it, and come back through the socket
             return known

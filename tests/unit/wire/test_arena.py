@@ -254,6 +254,7 @@ def test_a_closed_arena_gives_no_more(arena: Arena) -> None:
     arena.reclaim("somebody")
     assert arena.take(MEGABYTE) is None
     assert (arena.in_use, arena.closed) == (0, True)
+    assert arena.file_for_another() == -1  # for its number may be another file's
     del block
 
 
@@ -303,8 +304,9 @@ def test_what_a_dead_receiver_had_freed_is_not_freed_again(arena: Arena, leases:
     failed: list[BaseException] = []
     try:
         for number in range(100):
-            for block in [given(arena, SHARED_BYTES, number) for _ in range(400)]:
-                leases.lease(block.offset, len(block), block.flag)  # and lets go of it
+            given_blocks = [given(arena, SHARED_BYTES, number) for _ in range(400)]
+            for given_block in given_blocks:
+                leases.lease(given_block.offset, len(given_block), given_block.flag)  # and lets go of it
             begin = threading.Barrier(2)
 
             def reclaim(receiver: int = number, begin: threading.Barrier = begin) -> None:
@@ -321,7 +323,7 @@ def test_what_a_dead_receiver_had_freed_is_not_freed_again(arena: Arena, leases:
             thread.join()
             blocks += [taken(arena, SHARED_BYTES) for _ in range(400)]
             shared.append(len(blocks) - len({block.flag for block in blocks}))
-            del block, blocks
+            del blocks, given_blocks
     finally:
         sys.setswitchinterval(interval)
     assert not failed

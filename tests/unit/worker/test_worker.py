@@ -370,7 +370,12 @@ def test_a_call_handed_over_while_the_process_ends_keeps_its_memory(
     owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
 ) -> None:
     call = call_with_block(owner, arena)
-    call.post = lambda *happenings: (process.die(), owner.wait_for(("lost", [])))
+
+    def post(*happenings: Happening) -> None:
+        process.die()
+        owner.wait_for(("lost", []))
+
+    call.post = post
     assert ready.run([call]) == Handover([call], [])
     assert arena.in_use == 1  # it is sent to another worker
     del call
