@@ -187,6 +187,18 @@ def test_without_shared_memory_results_come_through_the_pipe(one: ExternalEnviro
     assert leases_of(one) == [0]
 
 
+def test_a_result_of_the_users_own_type_goes_with_its_task(one: ExternalEnvironment) -> None:
+    """A delivery thread opens it; nothing of that keeps it until the garbage collector comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert one.execute(FILE, "boxed", (numbers(),)).array[0] == 0.0
+        until(lambda: leases_of(one) == [0])
+    finally:
+        gc.enable()
+
+
 def test_a_worker_without_an_arena_of_its_own(here: ExternalEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's arena was made, and then there were no addresses, or no descriptors, for another one."""
     monkeypatch.setattr("wetlands_rx._worker.process.arena_file", lambda: None)
