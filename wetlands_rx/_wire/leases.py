@@ -70,7 +70,7 @@ class Leases:
         """
         kind, memory = kind_for(size), self._memory
         within = kind is not None and FLAGS_BYTES <= offset <= self._size - kind.bytes and 0 <= flag < FLAGS_BYTES
-        if memory is None or kind is None or not within:
+        if memory is None or self._ended or kind is None or not within:
             raise ProtocolError("there is no block of {} bytes at {}".format(size, offset))
         if self._waiting:
             self._give_back_what_waits()

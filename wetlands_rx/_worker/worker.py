@@ -144,7 +144,7 @@ class Worker:
         self._handing: set[int] = set()
         self._canceling: set[int] = set()
         self._exiting = False
-        self._ended = False
+        self._ended = self._over = False
         self.death: Death | None = None
         self.error: ProtocolError | None = None
         self._process = start_process()
@@ -197,9 +197,11 @@ class Worker:
         return self._handed(calls)
 
     def _handed(self, calls: Sequence[Work]) -> Handover:
+        numbers = [call.number for call in calls]
         with self._lock:
-            self._handing.difference_update([call.number for call in calls])
             ended = self._ended
+            if not ended:
+                self._handing.difference_update(numbers)
             left = [call for call in calls if self._held.pop(call.number, None)] if ended else []
         if not ended:  # what could not be sent is told with the end, which is about to come
             for call in calls:
@@ -208,6 +210,11 @@ class Worker:
             return _TAKEN
         begun, others = self._begun(left)
         _take_blocks_back(others)
+        with self._lock:
+            self._handing.difference_update(numbers)
+            last = self._over and not self._handing
+        if last:
+            self._let_go_of_arena()
         return Handover(others, begun)
 
     def recall(self) -> None:
@@ -380,7 +387,11 @@ class Worker:
         if self._process.arena is not None:
             self._process.arena.reclaim(self)
         begun, others = self._begun(held)
-        self._let_go_of_arena()
+        with self._lock:
+            self._over = True
+            last = not self._handing  # who is handing something over reads what was left of that
+        if last:
+            self._let_go_of_arena()
         self._owner.on_lost(self, begun, others)
 
     def _let_go_of_arena(self) -> None:

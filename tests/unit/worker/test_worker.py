@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.worker.fakes import FakeProcess
-from wetlands_rx._task.call import Call, Work
+from wetlands_rx._task.call import Call, Work, WorkerInfo
+from wetlands_rx._task.items import Items, Job
 from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arena import SHARED_BYTES, Arena
-from wetlands_rx._wire.frames import join
+from wetlands_rx._wire.frames import Buffer, join
+from wetlands_rx._wire.items import record_of
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import Configure, Exit, Finished, ItemsDone, Logged, Updated
 from wetlands_rx._wire.values import SharedParts
 from wetlands_rx._worker.process import Death
@@ -108,6 +112,24 @@ class Posted(list[Happening]):
 def make_call(owner: Owner, number: int = 1) -> tuple[Call, Posted]:
     posted = Posted(owner, number)
     return Call(number, codec.encode_call(number, "/a.py", "f", (), {}), "a.py:f", posted), posted
+
+
+class Taken(list[object]):
+    """Takes the outcomes of items."""
+
+    def put(self, place: int, outcomes: list[object], worker: WorkerInfo | None) -> None:
+        self.extend(outcomes)
+
+
+class Hooked(Items):
+    """Items of which something happens when they are about to be sent."""
+
+    hook: Callable[[], None]
+
+    @property
+    def payload(self) -> Sequence[Buffer]:
+        self.hook()
+        return super().payload
 
 
 @pytest.fixture
@@ -380,6 +402,47 @@ def test_a_call_handed_over_while_the_process_ends_keeps_its_memory(
     assert arena.in_use == 1  # it is sent to another worker
     del call
     assert arena.in_use == 0
+
+
+def test_what_was_left_of_items_that_were_being_handed_over_is_whole(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    """Their worker has done the first one and ends, before the thread that sent them has seen to anything."""
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    leases = process.leases = Leases(descriptor, SIZE)
+    theirs = Arena(os.dup(descriptor), SIZE, SIZE, threading.Lock())
+    os.close(descriptor)
+    kept = theirs.take(SHARED_BYTES)
+    assert kept is not None
+    kept.give()
+    lent = leases.lease(kept.offset, len(kept), kept.flag)  # so that the memory does not go as a whole
+    outcomes = Taken()
+    done = threading.Event()
+
+    def hook() -> None:
+        process.page.begins(items.number)
+        process.channel.add_outcome(items.number, record_of(np.full(SHARED_BYTES, 7, "u1"), theirs))
+        process.die()
+        owner.wait_for(("lost", []))
+        done.set()
+
+    job = Job("/a.py", "f", "a.py:f", None, outcomes)
+    hooked = Hooked(job, [b"1", b"2", b"3"], 0, 0, 3)
+    hooked.hook = hook
+    items: Items = hooked
+    calls: list[Work] = [items]
+    assert ready.run(calls) == Handover([], calls)
+    assert done.is_set()
+    assert items.size == 2
+    (outcome,) = outcomes
+    assert isinstance(outcome, np.ndarray)
+    assert (outcome == 7).all()
+    del outcome, lent, hooked.hook
+    outcomes.clear()
+    owner.story.clear()
+    theirs.close()
+    assert len(leases) == 0
 
 
 def test_what_was_given_to_a_process_that_ended_is_free(
