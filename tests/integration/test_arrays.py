@@ -280,6 +280,22 @@ def test_a_process_that_the_caller_forked_sees_no_other_data(one: ExternalEnviro
     one.execute(FILE, "zeros", (COUNT,))
 
 
+def test_a_process_forked_while_a_worker_is_reaped_frees_nothing(one: ExternalEnvironment) -> None:
+    array = one.execute(FILE, "zeros", (COUNT, 3.0))
+    process = one._runner().workers()[0]._process  # pyright: ignore[reportPrivateUsage]
+    pipe, process._alive_write = process._alive_write, 1 << 20  # pyright: ignore[reportPrivateUsage] - it is closed
+    child = os.fork()
+    if child == 0:
+        del array
+        os._exit(0)
+    process._alive_write = pipe  # pyright: ignore[reportPrivateUsage]
+    os.waitpid(child, 0)
+    assert one.execute(FILE, "arena_here") == [1]
+    del array
+    one.execute(FILE, "zeros", (COUNT, 3.0))
+    assert one.execute(FILE, "arena_here") == [0]
+
+
 def test_many_arrays_in_one_value(one: ExternalEnvironment) -> None:
     value = {n: (np.full(9_000 + n, n), [np.full(COUNT // 10, n)]) for n in range(50)}
     back = one.execute(FILE, "same", (value,))

@@ -194,7 +194,8 @@ class WorkerProcess:
         """In a forked child of the caller: this end of the pipes belongs to the caller alone."""
         if self._death is None:
             self.socket.close()
-            os.close(self._alive_write)
+            with contextlib.suppress(OSError):  # a thread that is not here was reaping it, and had closed this
+                os.close(self._alive_write)
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:
@@ -221,10 +222,10 @@ _leases: WeakSet[Leases] = WeakSet()
 
 
 def _let_go_of_all() -> None:
+    for leases in list(_leases):  # before all else: the child would give back what the parent uses
+        leases.disown()
     for process in list(_living):
         process.let_go()
-    for leases in list(_leases):
-        leases.disown()
 
 
 def _forks() -> None:

@@ -431,8 +431,7 @@ def test_what_was_left_of_items_that_were_being_handed_over_is_whole(
     hooked = Hooked(job, [b"1", b"2", b"3"], 0, 0, 3)
     hooked.hook = hook
     items: Items = hooked
-    calls: list[Work] = [items]
-    assert ready.run(calls) == Handover([], calls)
+    assert ready.run([items]) == Handover([], [items])
     assert done.is_set()
     assert items.size == 2
     (outcome,) = outcomes
