@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,27 @@ def test_a_process_forked_while_a_worker_is_reaped_frees_nothing(one: ExternalEn
     del array
     one.execute(FILE, "zeros", (COUNT, 3.0))
     assert one.execute(FILE, "arena_here") == [0]
+
+
+AT_THE_END = """
+import builtins, os, sys, time
+from wetlands_rx import EnvironmentManager
+env = EnvironmentManager(sys.argv[1]).load("here", sys.executable)
+env.launch()
+builtins.kept = [env.execute(sys.argv[2], "zeros", (200_000,)) for _ in range(3)]
+builtins.task = env.submit(sys.argv[2], "total", (kept[0],), start=False)
+read, write = os.pipe()
+if os.fork() == 0:
+    os.close(write)
+    os.read(read, 1)  # until the parent has ended
+    os._exit(0)
+"""
+
+
+def test_a_program_ends_in_silence_with_arrays_and_forked_processes(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", AT_THE_END, str(tmp_path), str(FILE)]
+    program = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=SOON)
+    assert (program.returncode, program.stderr) == (0, "")
 
 
 def test_many_arrays_in_one_value(one: ExternalEnvironment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from weakref import ref
 
@@ -58,6 +59,7 @@ class Leases:
         self._forked: Set[int] = set()  # leases that a forked process has a copy of
         self._waiting: List[Tuple[int, int, int]] = []
         self._disowned = self._ended = False
+        self._at_the_end = sys.is_finalizing  # of this process: then this module's own names may be gone
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -93,7 +95,7 @@ class Leases:
 
     def _dropped(self, lease: _Lease) -> None:
         flag = lease.flag
-        if self._leases.get(flag) is not lease or self._disowned:
+        if self._leases.get(flag) is not lease or self._disowned or self._at_the_end():
             return
         del self._leases[flag]
         if flag in self._forked:
