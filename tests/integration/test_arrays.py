@@ -313,6 +313,15 @@ if os.fork() == 0:
 """
 
 
+def test_a_map_that_was_closed_keeps_no_results(two: ExternalEnvironment) -> None:
+    results = two.map(FILE, "same", (numbers(float(n)) for n in range(100)), buffersize=8)
+    assert next(results)[0] == 0.0
+    until(lambda: sum(leases_of(two)) >= 5)
+    results.close()
+    until(lambda: arena_of(two).in_use == 0 and leases_of(two) == [0, 0])
+    assert next(results, None) is None
+
+
 def test_a_program_ends_in_silence_with_arrays_and_forked_processes(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", AT_THE_END, str(tmp_path), str(FILE)]
     program = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=SOON)
