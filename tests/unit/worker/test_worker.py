@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -430,7 +430,7 @@ def test_what_was_left_of_items_that_were_being_handed_over_is_whole(
     job = Job("/a.py", "f", "a.py:f", None, outcomes)
     hooked = Hooked(job, [b"1", b"2", b"3"], 0, 0, 3)
     hooked.hook = hook
-    items: Items = hooked
+    items = cast("Items", hooked)
     assert ready.run([items]) == Handover([], [items])
     assert done.is_set()
     assert items.size == 2
