@@ -145,3 +145,40 @@ def test_nothing_is_left_of_a_caller_that_is_killed(tmp_path: Path) -> None:
         caller.wait(SOON)
     until(lambda: not any(map(runs, workers)), "a worker outlived its caller")
     assert not any("wetlands" in name for name in os.listdir("/dev/shm"))  # nor was there ever a name
+
+
+def test_killed_when_it_had_let_go_of_an_array_that_others_have_now(env: ExternalEnvironment, tmp_path: Path) -> None:
+    env.resize(2)
+    never, go = tmp_path / "never", tmp_path / "go"
+    first = env.submit(FILE, "empty_and_wait", ([numbers()], str(never)))
+    until((tmp_path / "never.began").exists)
+    until(lambda: nothing_is_in_use(env))
+    second = env.submit(FILE, "begin_and_wait", (numbers(2.0), str(go)))
+    until((tmp_path / "go.began").exists)
+    (worker,) = [worker for worker in env._runner().workers() if worker.info == first.worker]  # pyright: ignore[reportPrivateUsage]
+    kill(worker.info.pid)
+    _failure(first)
+    del first
+    worker.join(SOON)  # until then it may hold what the call referred to
+    third = env.submit(FILE, "total", (numbers(3.0),))
+    go.touch()
+    assert second.wait_for(SOON).result == 2 * COUNT
+    assert third.wait_for(SOON).result == 3 * COUNT
+    del second, third
+    still_serves(env)
+
+
+def test_a_worker_that_ends_by_itself_frees_nothing_that_waits(env: ExternalEnvironment, tmp_path: Path) -> None:
+    """What it has not begun is sent to its successor, and must not be given to anybody else before."""
+    for _ in range(50):
+        env.execute(FILE, "end_worker", (numbers(), ""))
+    go = tmp_path / "go"
+    first = env.submit(FILE, "end_worker", (numbers(), str(go)))
+    until((tmp_path / "go.began").exists)
+    others = [env.submit(FILE, "total", (numbers(float(n)),)) for n in range(20)]
+    go.touch()
+    _failure(first)
+    more = [env.submit(FILE, "total", (numbers(float(n)),)) for n in range(20, 40)]
+    assert [task.wait_for(SOON).result for task in (*others, *more)] == [n * COUNT for n in range(40)]
+    del first, others, more
+    still_serves(env)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from tests.faults.helpers import until
 from wetlands_rx._wire.arena import Arena
 from wetlands_rx.external_environment import ExternalEnvironment
+from wetlands_rx.task import TaskStatus
 
 FILE = Path(__file__).parent / "arrays" / "remote.py"
 SOON = 60.0
@@ -186,12 +189,65 @@ def test_without_shared_memory_results_come_through_the_pipe(one: ExternalEnviro
     assert leases_of(one) == [0]
 
 
+def test_a_result_of_the_users_own_type_goes_with_its_task(one: ExternalEnvironment) -> None:
+    """A delivery thread opens it; nothing of that keeps it until the garbage collector comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert one.execute(FILE, "boxed", (numbers(),)).array[0] == 0.0
+        until(lambda: leases_of(one) == [0])
+    finally:
+        gc.enable()
+
+
+def test_a_worker_without_an_arena_of_its_own(here: ExternalEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's arena was made, and then there were no addresses, or no descriptors, for another one."""
+    monkeypatch.setattr("wetlands_rx._worker.process.arena_file", lambda: None)
+    here.launch()
+    for n in range(3):
+        back = here.execute(FILE, "add_one", (numbers(float(n)),))
+        assert (back[0], back[-1], back.flags.writeable) == (n + 1, n + 1, True)
+    assert arena_of(here).taken == 3
+    until(lambda: arena_of(here).in_use == 0)  # what came back through the pipe was still in it
+
+
 def test_idle_memory_is_given_back(one: ExternalEnvironment) -> None:
     arena = arena_of(one)
     assert one.execute(FILE, "total", (numbers(1.0),)) == COUNT
     assert arena.backed >= COUNT * 8
     until(lambda: arena.backed == 0, "an idle arena kept its memory")
     assert one.execute(FILE, "total", (numbers(2.0),)) == 2 * COUNT
+
+
+def test_idle_memory_of_a_worker_is_given_back(one: ExternalEnvironment) -> None:
+    """Also after calls that followed each other closely, and what comes free while the worker does nothing."""
+    kept = one.execute(FILE, "zeros", (COUNT,))
+    tasks = [
+        one.submit(FILE, "total", (np.float64(n),)) if n % 2 else one.submit(FILE, "zeros", (COUNT,))
+        for n in range(100)
+    ]
+    assert [task.wait_for(SOON).status for task in tasks] == [TaskStatus.COMPLETED] * 100
+    del tasks
+    until(lambda: memory_of_results(one) <= 2 * COUNT * 8, "an idle worker kept its memory")
+    assert memory_of_results(one) >= COUNT * 8
+    del kept
+    until(lambda: memory_of_results(one) < COUNT * 8, "an idle worker kept the memory that came free")
+
+
+def memory_of_results(env: ExternalEnvironment) -> int:
+    """How much the arena has through which the arrays of the only worker come."""
+    (worker,) = env._runner().workers()  # pyright: ignore[reportPrivateUsage]
+    leases = worker._process.leases  # pyright: ignore[reportPrivateUsage]
+    assert leases is not None
+    files = [file.stat() for file in Path(f"/proc/{worker.info.pid}/fd").iterdir()]
+    return next(file.st_blocks * 512 for file in files if file.st_ino == leases._inode)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_what_a_canceled_item_returns_stays_nowhere(one: ExternalEnvironment) -> None:
+    items = [numbers()] * 3
+    assert all(isinstance(out, Exception) for out in one.map(FILE, "cancel_and_return", items, on_error="return"))
+    assert one.execute(FILE, "arena_here") == [0]
 
 
 def test_a_process_that_a_function_forked_sees_no_other_data(one: ExternalEnvironment, tmp_path: Path) -> None:
@@ -224,6 +280,52 @@ def test_a_process_that_the_caller_forked_sees_no_other_data(one: ExternalEnviro
     for descriptor in (go_read, go_write, said_read, said_write):
         os.close(descriptor)
     one.execute(FILE, "zeros", (COUNT,))
+
+
+def test_a_process_forked_while_a_worker_is_reaped_frees_nothing(one: ExternalEnvironment) -> None:
+    array = one.execute(FILE, "zeros", (COUNT, 3.0))
+    process = one._runner().workers()[0]._process  # pyright: ignore[reportPrivateUsage]
+    pipe, process._alive_write = process._alive_write, 1 << 20  # pyright: ignore[reportPrivateUsage] - it is closed
+    child = os.fork()
+    if child == 0:
+        del array
+        os._exit(0)
+    process._alive_write = pipe  # pyright: ignore[reportPrivateUsage]
+    os.waitpid(child, 0)
+    assert one.execute(FILE, "arena_here") == [1]
+    del array
+    one.execute(FILE, "zeros", (COUNT, 3.0))
+    assert one.execute(FILE, "arena_here") == [0]
+
+
+AT_THE_END = """
+import builtins, os, sys, time
+from wetlands_rx import EnvironmentManager
+env = EnvironmentManager(sys.argv[1]).load("here", sys.executable)
+env.launch()
+builtins.kept = [env.execute(sys.argv[2], "zeros", (200_000,)) for _ in range(3)]
+builtins.task = env.submit(sys.argv[2], "total", (kept[0],), start=False)
+read, write = os.pipe()
+if os.fork() == 0:
+    os.close(write)
+    os.read(read, 1)  # until the parent has ended
+    os._exit(0)
+"""
+
+
+def test_a_map_that_was_closed_keeps_no_results(two: ExternalEnvironment) -> None:
+    results = two.map(FILE, "same", (numbers(float(n)) for n in range(100)), buffersize=8)
+    assert next(results)[0] == 0.0
+    until(lambda: sum(leases_of(two)) >= 5)
+    results.close()
+    until(lambda: arena_of(two).in_use == 0 and leases_of(two) == [0, 0])
+    assert next(results, None) is None
+
+
+def test_a_program_ends_in_silence_with_arrays_and_forked_processes(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", AT_THE_END, str(tmp_path), str(FILE)]
+    program = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=SOON)
+    assert (program.returncode, program.stderr) == (0, "")
 
 
 def test_many_arrays_in_one_value(one: ExternalEnvironment) -> None:

@@ -86,13 +86,19 @@ class Arrivals(Sink):
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[_Run] = SimpleQueue()
+        self._closed = False
 
     def put(self, place: int, outcomes: list[Any], worker: WorkerInfo | None) -> None:
         """Take outcomes."""
-        self._queue.put(_Run(place, outcomes, worker))
+        if not self._closed:  # else nobody will, and they may be large
+            self._queue.put(_Run(place, outcomes, worker))
 
     def close(self) -> None:
         """Wake who waits: nothing more is wanted."""
+        self._closed = True
+        with contextlib.suppress(Empty):
+            while True:
+                self._queue.get_nowait()
         self._queue.put(_Run(_CLOSED, [], None))
 
     def next(self, delivery: Delivery, timeout: float | None) -> _Run | None:

@@ -127,13 +127,13 @@ class Channel:
         self._flush_wanted = threading.Event()
         self._flusher: Optional[threading.Thread] = None
 
-    def use_arenas(self, theirs: int, their_size: int, ours: int, our_size: int, most: int) -> None:
+    def use_arenas(self, theirs: int, their_size: int, ours: int = -1, our_size: int = 0, most: int = 0) -> None:
         """Let arrays come and go through shared memory.
 
         Args:
             theirs: The file of the arena through which they come.
             their_size: Its size.
-            ours: The file of the one through which they go.
+            ours: The file of the one through which they go; -1: they go through the pipe.
             our_size: Its size.
             most: How much of it may have memory.
         Raises:
@@ -141,6 +141,8 @@ class Channel:
         """
         self._leases = Leases(theirs, their_size, children_see)
         os.close(theirs)
+        if ours < 0:
+            return
         os.set_inheritable(ours, False)
         self.arena = Arena(ours, our_size, most, threading.Lock())
 
@@ -180,13 +182,21 @@ class Channel:
             while not poll(0):
                 if time.monotonic() > until:
                     self._was_soon = False
-                    break
+                    self._sleep()
+                    return
                 _let_others_run()
         else:
-            if self.arena is not None and self.arena.backed and not poll(IDLE_MS):
-                self.arena.release()
-            poll()
+            self._sleep()
             self._was_soon = time.monotonic() - before < AWAKE_S
+
+    def _sleep(self) -> None:
+        """Wait until something has come. Memory that comes free meanwhile is given back, after a while."""
+        poll, arena = self._poll.poll, self.arena
+        while arena is not None and arena.backed:
+            if poll(IDLE_MS):
+                return
+            arena.release()
+        poll()
 
     def is_withdrawn(self, task: int) -> bool:
         """True when the caller canceled this task while it waited here for others to end."""
@@ -438,6 +448,11 @@ class Channel:
         """Before this process forks: what is lent to it may be used by the child for longer."""
         if self._leases is not None:
             self._leases.forks()
+
+    def ends(self) -> None:
+        """Before the process ends: what has not begun is sent to others, with all that it refers to."""
+        if self._leases is not None:
+            self._leases.disown()
 
     def close(self) -> None:
         """Close the socket; used in a forked child too, which must not hold the pipe open."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -38,7 +37,8 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] 
         liveness_fd: The read end of a pipe that closes when the caller ends.
         page_fd: A file in memory that tells the caller, also after this process has ended, which call began last.
         memory: The arena through which arrays come, a descriptor and its size; the one through which they go, likewise;
-            and how much of that one may have memory. Nothing: they come and go through the socket.
+            and how much of that one may have memory. Without the latter three they go through the socket; without
+            any of them they come through it too.
     """
     die_with_parent(liveness_fd)
     sock = socket.socket(fileno=socket_fd)
@@ -51,8 +51,12 @@ def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] 
     os.register_at_fork(before=channel.forks, after_in_child=channel.close)
     output = Output()
     output.install()
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone: nobody to tell
+    try:
         _Worker(channel, output).run()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the caller is gone: nobody to tell
+    finally:
+        channel.ends()
 
 
 class _Worker:
@@ -177,7 +181,14 @@ class _Worker:
     def _with_handle(self, task: int, function: Callable[..., Any], item: Any) -> Record:
         state = CallState()
         handle = RemoteTaskHandle(self._channel, task, self._id_base, state)
-        record = outcome_of(self._side, self._channel.arena, partial(function, task=handle), item)
+
+        def run(item: Any) -> Any:
+            value: Any = function(item, task=handle)
+            if isinstance(value, CoroutineType):
+                value = run_coroutine(value)
+            return None if state.acknowledged else value  # what nobody will receive takes no shared memory
+
+        record = outcome_of(self._side, self._channel.arena, run, item)
         state.ended = True
         return CANCELED_RECORD if state.acknowledged else record
 

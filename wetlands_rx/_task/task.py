@@ -620,6 +620,8 @@ class Task(Observable[TaskEvent[T]], Generic[T]):
         with self._gate:
             self._settled = True
             waiters, self._waiters = self._waiters, None
+            if self._subject is None and self._mailbox is not None and not self._mailbox.dropped:
+                self._mailbox = None  # it refers to the task: a cycle, and cycles keep results for long
         for waiter in waiters or ():
             waiter()
 

@@ -76,6 +76,19 @@ def advise(memory: mmap.mmap, name: str, offset: int, size: int) -> None:
             memory.madvise(advice, offset, size)
 
 
+class _File:
+    """A descriptor, which is closed when nobody uses it any more: its number may be another file's right afterwards."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):  # somebody has closed it
+            os.close(self.descriptor)
+
+
 class Block:
     """A part of an arena; free again when nobody holds it any more.
 
@@ -85,10 +98,11 @@ class Block:
         flag: Where its flag is.
     """
 
-    __slots__ = ("_arena", "_held", "flag", "offset", "size")
+    __slots__ = ("_arena", "_held", "_memory", "flag", "offset", "size")
 
-    def __init__(self, arena: Arena, flag: int, offset: int, size: int) -> None:
+    def __init__(self, arena: Arena, memory: mmap.mmap, flag: int, offset: int, size: int) -> None:
         self._arena = arena
+        self._memory = memory
         self._held = True
         self.flag = flag
         self.offset = offset
@@ -99,8 +113,8 @@ class Block:
 
     @property
     def view(self) -> memoryview:
-        """Its bytes, to be written to."""
-        return self._arena.bytes_at(self.offset, self.size)
+        """Its bytes, to be written to; also after the end of the arena."""
+        return memoryview(self._memory)[self.offset : self.offset + self.size]
 
     def give(self, to: object = None) -> None:
         """Let a receiver have it, who frees it; the arena remembers who that is, if it is said."""
@@ -145,15 +159,15 @@ class Arena:
     """
 
     def __init__(self, descriptor: int, size: int, most: int, lock: ContextManager[Any]) -> None:
-        self._file = descriptor
-        self._memory = mapped(descriptor, size)
+        # Both go when the last one who is at something with them lets go: none is closed under anybody's hands.
+        self._memory: Optional[mmap.mmap] = mapped(descriptor, size)
+        self._file: Optional[_File] = _File(descriptor)
         self._size = size
         self._most = most
         self._lock = lock
         self._kinds: Dict[int, _Slots] = {}
         self._end = FLAGS_BYTES
         self._backed = 0
-        self._disowned = False
         self.taken = 0
         self.given: Dict[int, object] = {}
 
@@ -164,17 +178,24 @@ class Arena:
 
     @property
     def in_use(self) -> int:
-        """How many blocks are not free."""
+        """How many blocks are not free; of a closed arena none is."""
         with self._lock:
+            memory = self._memory
             return sum(
-                self._memory[_flag(number, slot)] != FREE
+                memory is not None and memory[_flag(number, slot)] != FREE
                 for number, slots in self._kinds.items()
                 for slot in range(len(slots.offsets))
             )
 
-    def bytes_at(self, offset: int, size: int) -> memoryview:
-        """A range of it."""
-        return memoryview(self._memory)[offset : offset + size]
+    @property
+    def closed(self) -> bool:
+        """No more can be taken."""
+        return self._memory is None
+
+    def file_for_another(self) -> int:
+        """A descriptor of its file for a process that is started; the caller closes it. -1 when the arena is closed."""
+        file = self._file
+        return -1 if file is None else os.dup(file.descriptor)
 
     def take(self, size: int) -> Optional[Block]:
         """A block of so many bytes, with memory; None when there is none to be had."""
@@ -182,26 +203,27 @@ class Arena:
         if kind is None:
             return None
         with self._lock:
-            slot = self._free_slot(kind)
+            memory, file = self._memory, self._file
+            if memory is None or file is None:
+                return None
+            slot = self._free_slot(memory, kind)
             if slot is None:
                 return None
             flag = _flag(kind.number, slot)
-            self._memory[flag] = _TAKEN
+            memory[flag] = _TAKEN
             self.given.pop(flag, None)
             slots = self._kinds[kind.number]
-        block = Block(self, flag, slots.offsets[slot], size)
-        if not self._back(slots, slot, size):
+        block = Block(self, memory, flag, slots.offsets[slot], size)
+        if not self._back(file, slots, slot, size):
             return None
         with self._lock:
             self.taken += 1
         return block
 
-    def _free_slot(self, kind: Kind) -> Optional[int]:
-        if self._file < 0:
-            return None
+    def _free_slot(self, memory: mmap.mmap, kind: Kind) -> Optional[int]:
         slots = self._kinds.setdefault(kind.number, _Slots())
         count, first = len(slots.offsets), _flag(kind.number, 0)
-        found = self._memory.find(_FREE_FLAG, first, first + count)
+        found = memory.find(_FREE_FLAG, first, first + count)
         if found >= 0:
             return found - first
         if count == _BLOCKS or self._end + kind.bytes > self._size:
@@ -211,7 +233,7 @@ class Arena:
         self._end += kind.bytes
         return count
 
-    def _back(self, slots: _Slots, slot: int, size: int) -> bool:
+    def _back(self, file: _File, slots: _Slots, slot: int, size: int) -> bool:
         """Have memory for a block that was taken; False when the system, or the limit, does not give it."""
         before = slots.backed[slot]
         if before >= size:
@@ -225,65 +247,61 @@ class Arena:
             self._backed += size - before
         try:
             # Without it, a full memory would be found out by a signal that ends the process, at some later write.
-            os.posix_fallocate(self._file, slots.offsets[slot] + before, size - before)
-        except OSError:
+            os.posix_fallocate(file.descriptor, slots.offsets[slot] + before, size - before)
+        except BaseException as error:  # a signal's handler may raise here
             with self._lock:
                 self._backed -= size - before
+            if not isinstance(error, OSError):
+                raise
             return False
         slots.backed[slot] = size
         return True
 
     def free(self, flag: int) -> None:
         """Say that a block is free. Takes no lock, for it is called by finalizers."""
-        if not self._disowned:
-            with contextlib.suppress(ValueError):  # closed, and unmapped
-                self._memory[flag] = FREE
+        memory = self._memory
+        if memory is not None:
+            memory[flag] = FREE
 
     def reclaim(self, receiver: object) -> None:
         """Free all that was given to a receiver who is dead."""
-        for flag, to in list(self.given.items()):
-            if to is receiver:
-                del self.given[flag]
-                self.free(flag)
+        with self._lock:  # what the dead one had freed may be taken by somebody else in this moment
+            for flag, to in self.given.copy().items():
+                if to is receiver and self.given.pop(flag, None) is receiver:
+                    self.free(flag)
 
     def release(self) -> None:
         """Give the memory of all free blocks back to the system."""
         with self._lock:
-            if self._file < 0:
+            memory = self._memory
+            if memory is None:
                 return
             idle = [
                 (slots, number, slot)
                 for number, slots in self._kinds.items()
                 for slot, backed in enumerate(slots.backed)
-                if backed and self._memory[_flag(number, slot)] == FREE
+                if backed and memory[_flag(number, slot)] == FREE
             ]
             for _, number, slot in idle:
-                self._memory[_flag(number, slot)] = _BUSY
+                memory[_flag(number, slot)] = _BUSY
+                self.given.pop(_flag(number, slot), None)  # else it would be reclaimed meanwhile
         for slots, number, slot in idle:
             backed, slots.backed[slot] = slots.backed[slot], 0
-            forget(self._memory, slots.offsets[slot], backed)
+            forget(memory, slots.offsets[slot], backed)
             with self._lock:
                 self._backed -= backed
-            self._memory[_flag(number, slot)] = FREE
+            memory[_flag(number, slot)] = FREE
 
     def disown(self) -> None:
         """In a forked child, where the lock may be held by nobody: what is in it belongs to the parent."""
-        self._disowned = True
-        self._unmap()
+        self._lock = contextlib.nullcontext()  # there are no other threads
+        self._memory = self._file = None
 
     def close(self) -> None:
-        """Take no more; the memory goes when nobody has it mapped any more."""
+        """Take no more; the memory goes when nobody has it mapped any more, and that of free blocks now."""
+        self.release()
         with self._lock:
-            closes = self._file >= 0
-        if closes:
-            self._unmap()
-
-    def _unmap(self) -> None:
-        descriptor, self._file = self._file, -1
-        with contextlib.suppress(OSError):  # it is closed already
-            os.close(descriptor)
-        with contextlib.suppress(BufferError):  # somebody looks at a block
-            self._memory.close()
+            self._memory = self._file = None
 
 
 def _flag(number: int, slot: int) -> int:

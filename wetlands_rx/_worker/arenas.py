@@ -61,7 +61,7 @@ class CallersArena(Arena):
 
     def __init__(self, file: ArenaFile, supervisor: Supervisor) -> None:
         super().__init__(file.descriptor, file.size, file.most, threading.Lock())
-        self.file = file
+        self.file_size = file.size
         self._supervisor = supervisor
         self._watched = False
         self._taken_before = 0
@@ -81,7 +81,7 @@ class CallersArena(Arena):
     def _look(self) -> None:
         if self.taken == self._taken_before:
             self.release()
-            if not self.backed:
+            if self.closed or not self.backed:
                 self._watched = False
                 return
         self._watch()

@@ -116,14 +116,24 @@ class WorkerProcess:
 
     def _arenas(self, inherited: list[int], theirs: contextlib.ExitStack) -> tuple[int, ...]:
         """What the process must know of the arenas; their files go to those it inherits."""
-        arena, file = self.arena, None if self.arena is None else arena_file()
-        if arena is None or file is None:
+        arena = self.arena
+        descriptor = -1 if arena is None else arena.file_for_another()
+        if arena is None or descriptor < 0:  # there is none, or an exit is on its way, and ends the process too
             return ()
+        theirs.callback(os.close, descriptor)
+        inherited.append(descriptor)
+        known = (descriptor, arena.file_size)
+        file = arena_file()
+        if file is None:  # then arrays go to it, and come back through the socket
+            return known
         theirs.callback(os.close, file.descriptor)
-        self.leases = Leases(file.descriptor, file.size, self._children_see)
-        inherited += [arena.file.descriptor, file.descriptor]
+        try:
+            self.leases = Leases(file.descriptor, file.size, self._children_see)
+        except (OSError, ValueError):  # others have taken the addresses meanwhile
+            return known
+        inherited.append(file.descriptor)
         _leases.add(self.leases)
-        return (arena.file.descriptor, arena.file.size, *file)
+        return (*known, *file)
 
     def _children_see(self, inode: int) -> bool:
         return children_see(inode, self.pid)
@@ -184,7 +194,8 @@ class WorkerProcess:
         """In a forked child of the caller: this end of the pipes belongs to the caller alone."""
         if self._death is None:
             self.socket.close()
-            os.close(self._alive_write)
+            with contextlib.suppress(OSError):  # a thread that is not here was reaping it, and had closed this
+                os.close(self._alive_write)
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:
@@ -211,10 +222,10 @@ _leases: WeakSet[Leases] = WeakSet()
 
 
 def _let_go_of_all() -> None:
+    for leases in list(_leases):  # before all else: the child would give back what the parent uses
+        leases.disown()
     for process in list(_living):
         process.let_go()
-    for leases in list(_leases):
-        leases.disown()
 
 
 def _forks() -> None:

@@ -110,15 +110,18 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ, self._drain_wake)
             while self._apply_changes(selector):
-                timeout = self._until_next_timer()
-                for key, _ in selector.select(timeout):
-                    self._guarded(key.data)
-                for function in self._due():
-                    self._guarded(function)
-                while not self._soon.empty():  # nobody else takes from it
-                    self._guarded(self._soon.get())
+                self._attend(selector.select(self._until_next_timer()))
         with self._lock:
             self._close_pipe()
+
+    def _attend(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Call all that is due. Of what was called nothing is held here while the next is waited for."""
+        for key, _ in ready:
+            self._guarded(key.data)
+        for function in self._due():
+            self._guarded(function)
+        while not self._soon.empty():  # nobody else takes from it
+            self._guarded(self._soon.get())
 
     def _apply_changes(self, selector: selectors.BaseSelector) -> bool:
         with self._lock:

@@ -144,7 +144,7 @@ class Worker:
         self._handing: set[int] = set()
         self._canceling: set[int] = set()
         self._exiting = False
-        self._ended = False
+        self._ended = self._over = False
         self.death: Death | None = None
         self.error: ProtocolError | None = None
         self._process = start_process()
@@ -185,12 +185,11 @@ class Worker:
             for call in calls:
                 self._held[call.number] = call
                 self._handing.add(call.number)
+                for block in call.blocks:  # not later: at the end of the process all that it was given is reclaimed
+                    block.give(self)
         dispatched = self._dispatched
         for call in calls:
             call.post(dispatched)
-        for call in calls:
-            for block in call.blocks:
-                block.give(self)
         if len(calls) == 1:
             self.connection.send(calls[0].payload)
         else:
@@ -198,17 +197,24 @@ class Worker:
         return self._handed(calls)
 
     def _handed(self, calls: Sequence[Work]) -> Handover:
+        numbers = [call.number for call in calls]
         with self._lock:
-            self._handing.difference_update([call.number for call in calls])
             ended = self._ended
+            if not ended:
+                self._handing.difference_update(numbers)
             left = [call for call in calls if self._held.pop(call.number, None)] if ended else []
         if not ended:  # what could not be sent is told with the end, which is about to come
             for call in calls:
                 if call.cancel_requested:
                     self.insist_on_cancel(call)
             return _TAKEN
-        _take_blocks_back(left)
         begun, others = self._begun(left)
+        _take_blocks_back(others)
+        with self._lock:
+            self._handing.difference_update(numbers)
+            last = self._over and not self._handing
+        if last:
+            self._let_go_of_arena()
         return Handover(others, begun)
 
     def recall(self) -> None:
@@ -371,7 +377,8 @@ class Worker:
         self._hear_what_was_left()
         with self._lock:
             self._ended = True
-            _take_blocks_back(self.held)
+            # What it had begun it may have freed, and others may have that now.
+            _take_blocks_back([call for call in self._held.values() if call.number != self._process.began])
             # Who is handing a call over right now finds out by itself.
             held = [call for number, call in self._held.items() if number not in self._handing]
             for call in held:
@@ -380,7 +387,11 @@ class Worker:
         if self._process.arena is not None:
             self._process.arena.reclaim(self)
         begun, others = self._begun(held)
-        self._let_go_of_arena()
+        with self._lock:
+            self._over = True
+            last = not self._handing  # who is handing something over reads what was left of that
+        if last:
+            self._let_go_of_arena()
         self._owner.on_lost(self, begun, others)
 
     def _let_go_of_arena(self) -> None:

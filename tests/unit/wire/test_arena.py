@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import sys
 import threading
 from collections.abc import Generator
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from wetlands_rx._wire.arena import FLAGS_BYTES, SHARED_BYTES, Arena, Block, kind_for
-from wetlands_rx._wire.leases import Leases
+from wetlands_rx._wire.leases import Leases, _outliving  # pyright: ignore[reportPrivateUsage]
 from wetlands_rx.exceptions import ProtocolError
 
 SIZE = 1 << 30
@@ -235,15 +236,133 @@ def test_a_forked_process_gives_nothing_back(arena: Arena, leases: Leases, descr
     taken_flags = [block.flag, own.flag]
     del lent, own
     assert [flags[flag] for flag in taken_flags] == [1, 1]
-    del arena._memory  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent(descriptor: int) -> None:
+    lock = threading.Lock()
+    arena = Arena(os.dup(descriptor), SIZE, MOST, lock)
+    lock.acquire()  # by somebody who is not there any more
+    arena.disown()
+    assert arena.take(MEGABYTE) is None
+    assert (arena.in_use, arena.closed) == (0, True)
 
 
 def test_a_closed_arena_gives_no_more(arena: Arena) -> None:
     block = taken(arena, MEGABYTE)
     arena.close()
     arena.release()
+    arena.reclaim("somebody")
     assert arena.take(MEGABYTE) is None
+    assert (arena.in_use, arena.closed) == (0, True)
+    assert arena.file_for_another() == -1  # for its number may be another file's
     del block
+
+
+def test_who_has_a_block_may_write_to_it_after_the_end(arena: Arena, descriptor: int) -> None:
+    """A thread that submits a call while another one exits the environment."""
+    block, other = taken(arena, MEGABYTE), taken(arena, 20 * MEGABYTE)
+    other.view[-1] = 1
+    del other
+    arena.close()
+    block.view[:] = b"x" * MEGABYTE
+    assert block.view[-1] == ord("x")
+    assert allocated(descriptor) < 3 * MEGABYTE  # it keeps no more than its own
+    del block
+
+
+def test_threads_take_while_another_one_closes(descriptor: int) -> None:
+    failed: list[BaseException] = []
+
+    def use(arena: Arena) -> None:
+        try:
+            while (block := arena.take(SHARED_BYTES)) is not None:
+                block.view[0] = 1
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            arena = Arena(os.dup(descriptor), SIZE, MOST, threading.Lock())
+            threads = [threading.Thread(target=use, args=(arena,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            arena.close()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failed
+
+
+def test_what_a_dead_receiver_had_freed_is_not_freed_again(arena: Arena, leases: Leases) -> None:
+    """Others take it at the moment in which the death is noticed."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    shared: list[int] = []
+    failed: list[BaseException] = []
+    try:
+        for number in range(100):
+            given_blocks = [given(arena, SHARED_BYTES, number) for _ in range(400)]
+            for given_block in given_blocks:
+                leases.lease(given_block.offset, len(given_block), given_block.flag)  # and lets go of it
+            begin = threading.Barrier(2)
+
+            def reclaim(receiver: int = number, begin: threading.Barrier = begin) -> None:
+                begin.wait()
+                try:
+                    arena.reclaim(receiver)
+                except BaseException as error:  # noqa: BLE001
+                    failed.append(error)
+
+            thread = threading.Thread(target=reclaim)
+            thread.start()
+            begin.wait()
+            blocks = [taken(arena, SHARED_BYTES) for _ in range(400)]
+            thread.join()
+            blocks += [taken(arena, SHARED_BYTES) for _ in range(400)]
+            shared.append(len(blocks) - len({block.flag for block in blocks}))
+            del blocks, given_blocks
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failed
+    assert not any(shared)
+
+
+def test_what_loses_its_memory_cannot_be_reclaimed_meanwhile(arena: Arena, leases: Leases) -> None:
+    block = given(arena, MEGABYTE, "dead")
+    leases.lease(block.offset, len(block), block.flag)
+    arena.release()
+    assert not arena.given
+
+
+def test_what_is_read_twice_has_one_lease(arena: Arena, leases: Leases) -> None:
+    """An answer that a worker had sent, but had not crossed out yet when it died."""
+    block = given(arena, MEGABYTE)
+    block.view[:] = b"x" * MEGABYTE
+    lent = leases.lease(block.offset, len(block), block.flag)
+    again = leases.lease(block.offset, len(block), block.flag)
+    del again
+    leases.owner_ended()
+    assert bytes(lent) == b"x" * MEGABYTE
+    assert arena.in_use == 1
+    del lent
+    assert arena.in_use == 0
+
+
+def test_what_is_lent_gives_its_memory_back_when_all_else_is_forgotten(arena: Arena, descriptor: int) -> None:
+    leases = Leases(descriptor, SIZE)
+    blocks = [given(arena, 10 * MEGABYTE) for _ in range(2)]
+    lent = [leases.lease(block.offset, len(block), block.flag) for block in blocks]
+    leases.owner_ended()
+    del leases
+    gc.collect()
+    del lent[0]
+    assert allocated(descriptor) < 15 * MEGABYTE
+    del lent[0]
+    assert allocated(descriptor) < 5 * MEGABYTE
+    assert not _outliving
 
 
 def test_without_ctypes_the_bytes_are_copied(arena: Arena, leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +370,14 @@ def test_without_ctypes_the_bytes_are_copied(arena: Arena, leases: Leases, monke
     block = given(arena, MEGABYTE)
     block.view[:3] = b"abc"
     lent = leases.lease(block.offset, len(block), block.flag)
-    assert (bytes(lent[:3]), len(lent), arena.in_use) == (b"abc", MEGABYTE, 0)
+    block.view[:3] = b"def"
+    assert (bytes(lent[:3]), len(lent)) == (b"abc", MEGABYTE)
+    lent[0] = 0
+    array = np.frombuffer(lent, np.uint8)[10:]
+    del lent
+    assert arena.in_use == 1  # not before its user is done: it may be taken back from him until he begins
+    del array
+    assert arena.in_use == 0
 
 
 def test_threads_never_share_a_block(arena: Arena) -> None:

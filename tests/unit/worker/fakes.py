@@ -10,6 +10,8 @@ from typing import Any, cast
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.page import LeftBehind, SharedPage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import CallFunction, Down
 from wetlands_rx._worker.process import Death, WorkerProcess, memory_file
 
@@ -27,7 +29,8 @@ class FakeProcess:
         self.socket, self._theirs = socket.socketpair()
         self._theirs.settimeout(10.0)
         self.page = SharedPage(memory_file())
-        self.arena = self.leases = None
+        self.arena: Arena | None = None
+        self.leases: Leases | None = None
         self.began, self.left_behind = 0, LeftBehind(b"", 0, b"")
         self.channel = Channel(self._theirs, self.page)
         self.killed = threading.Event()

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from tests.unit.worker.fakes import FakeProcess
-from wetlands_rx._task.call import Call, Work
+from wetlands_rx._task.call import Call, Work, WorkerInfo
+from wetlands_rx._task.items import Items, Job
 from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
-from wetlands_rx._wire.frames import join
+from wetlands_rx._wire.arena import SHARED_BYTES, Arena
+from wetlands_rx._wire.frames import Buffer, join
+from wetlands_rx._wire.items import record_of
+from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import Configure, Exit, Finished, ItemsDone, Logged, Updated
+from wetlands_rx._wire.values import SharedParts
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Terminal, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
 from wetlands_rx.testing import ManualDelivery
 
 SOON = 10.0
+SIZE = 1 << 30
 TAKEN = Handover([], [])
 
 
@@ -104,6 +112,41 @@ class Posted(list[Happening]):
 def make_call(owner: Owner, number: int = 1) -> tuple[Call, Posted]:
     posted = Posted(owner, number)
     return Call(number, codec.encode_call(number, "/a.py", "f", (), {}), "a.py:f", posted), posted
+
+
+class Taken(list[object]):
+    """Takes the outcomes of items."""
+
+    def put(self, place: int, outcomes: list[object], worker: WorkerInfo | None) -> None:
+        self.extend(outcomes)
+
+
+class Hooked(Items):
+    """Items of which something happens when they are about to be sent."""
+
+    hook: Callable[[], None]
+
+    @property
+    def payload(self) -> Sequence[Buffer]:
+        self.hook()
+        return super().payload
+
+
+@pytest.fixture
+def arena(process: FakeProcess) -> Iterator[Arena]:
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    arena = process.arena = Arena(descriptor, SIZE, SIZE, threading.Lock())
+    yield arena
+    arena.close()
+
+
+def call_with_block(owner: Owner, arena: Arena, number: int = 1) -> Call:
+    call = make_call(owner, number)[0]
+    block = arena.take(SHARED_BYTES)
+    assert block is not None
+    call.payload = SharedParts(call.payload, (block,))
+    return call
 
 
 def test_a_worker_is_ready_after_its_hello(ready: Worker) -> None:
@@ -343,3 +386,77 @@ def test_the_frame_of_a_call_is_sent_as_it_was_made(owner: Owner, process: FakeP
     heard = process.hear_call()
     assert heard.packed.load() == ((b"x" * 1000,), {})
     assert len(join(call.payload)) > 1000
+
+
+def test_a_call_handed_over_while_the_process_ends_keeps_its_memory(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    call = call_with_block(owner, arena)
+
+    def post(*happenings: Happening) -> None:
+        process.die()
+        owner.wait_for(("lost", []))
+
+    call.post = post
+    assert ready.run([call]) == Handover([call], [])
+    assert arena.in_use == 1  # it is sent to another worker
+    del call
+    assert arena.in_use == 0
+
+
+def test_what_was_left_of_items_that_were_being_handed_over_is_whole(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    """Their worker has done the first one and ends, before the thread that sent them has seen to anything."""
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    leases = process.leases = Leases(descriptor, SIZE)
+    theirs = Arena(os.dup(descriptor), SIZE, SIZE, threading.Lock())
+    os.close(descriptor)
+    kept = theirs.take(SHARED_BYTES)
+    assert kept is not None
+    kept.give()
+    lent = leases.lease(kept.offset, len(kept), kept.flag)  # so that the memory does not go as a whole
+    outcomes = Taken()
+    done = threading.Event()
+
+    def hook() -> None:
+        process.page.begins(items.number)
+        process.channel.add_outcome(items.number, record_of(np.full(SHARED_BYTES, 7, "u1"), theirs))
+        process.die()
+        owner.wait_for(("lost", []))
+        done.set()
+
+    job = Job("/a.py", "f", "a.py:f", None, outcomes)
+    hooked = Hooked(job, [b"1", b"2", b"3"], 0, 0, 3)
+    hooked.hook = hook
+    items = cast("Items", hooked)
+    assert ready.run([items]) == Handover([], [items])
+    assert done.is_set()
+    assert items.size == 2
+    (outcome,) = outcomes
+    assert isinstance(outcome, np.ndarray)
+    assert (outcome == 7).all()
+    del outcome, lent, hooked.hook
+    outcomes.clear()
+    owner.story.clear()
+    theirs.close()
+    assert len(leases) == 0
+
+
+def test_what_was_given_to_a_process_that_ended_is_free(
+    owner: Owner, process: FakeProcess, ready: Worker, arena: Arena
+) -> None:
+    begun, waiting = call_with_block(owner, arena, 1), call_with_block(owner, arena, 2)
+    ready.run([begun, waiting])
+    assert process.hear_call().task == 1
+    process.die()
+    owner.wait_for(("lost", [1]))
+    assert arena.in_use == 1  # what had not begun keeps its memory
+    (block,) = begun.blocks
+    other = arena.take(SHARED_BYTES)
+    assert other is not None
+    assert other.flag == block.flag
+    del begun, block
+    owner.story.clear()
+    assert arena.in_use == 2
