@@ -13,6 +13,7 @@ from wetlands_rx.exceptions import ProtocolError
 
 _ref: Any = ref
 
+_LOOK_EVERY = 16
 _outliving: Set[Any] = set()
 """Leases whose arena has ended, while something is lent: nobody else has them, and they give the memory back."""
 
@@ -58,6 +59,7 @@ class Leases:
         self._leases: Dict[int, _Lease] = {}
         self._forked: Set[int] = set()  # leases that a forked process has a copy of
         self._waiting: List[Tuple[int, int, int]] = []
+        self._passed = 0  # leases since something waits
         self._disowned = self._ended = False
         self._at_the_end = sys.is_finalizing  # of this process: then this module's own names may be gone
 
@@ -75,7 +77,7 @@ class Leases:
         if memory is None or self._ended or kind is None or not within:
             raise ProtocolError("there is no block of {} bytes at {}".format(size, offset))
         if self._waiting:
-            self._give_back_what_waits()
+            self._look_after_what_waits()
         # What a worker that died had just sent may be read again: then both have the same lease.
         owner: Any = self._lent(flag, offset)
         if owner is None:
@@ -117,8 +119,11 @@ class Leases:
             self._memory = None  # the one that goes now has the last reference to it
             _outliving.discard(self)
 
-    def _give_back_what_waits(self) -> None:
-        if not self._shared_with(self._inode):
+    def _look_after_what_waits(self) -> None:
+        """Give back what was kept for a forked process, if that has ended; to find out takes long, so now and then."""
+        self._passed += 1
+        if self._passed % _LOOK_EVERY == 1 and not self._shared_with(self._inode):
+            self._passed = 0
             for _ in range(len(self._waiting)):  # others may add some
                 self._give_back(*self._waiting.pop(0))
 

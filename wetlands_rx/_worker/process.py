@@ -222,15 +222,21 @@ _leases: WeakSet[Leases] = WeakSet()
 
 
 def _let_go_of_all() -> None:
-    for leases in list(_leases):  # before all else: the child would give back what the parent uses
+    for leases in _all_leases():  # before all else: the child would give back what the parent uses
         leases.disown()
     for process in list(_living):
         process.let_go()
 
 
 def _forks() -> None:
-    for leases in list(_leases):
+    for leases in _all_leases():
         leases.forks()
+
+
+def _all_leases() -> list[Leases]:
+    while True:
+        with contextlib.suppress(RuntimeError):  # a worker starts in this moment
+            return list(_leases)
 
 
 # A process that the caller forks would keep its workers alive, and their pipes open, when the caller has died.

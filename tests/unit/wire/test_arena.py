@@ -17,6 +17,7 @@ from wetlands_rx.exceptions import ProtocolError
 SIZE = 1 << 30
 MOST = 64 << 20
 MEGABYTE = 1 << 20
+SMALL = 1 << 16
 
 
 @pytest.fixture
@@ -219,8 +220,9 @@ def test_what_a_forked_process_still_sees_is_not_given_back(arena: Arena, descri
     del lent  # this one is younger than the fork
     assert arena.in_use == 1
     seen = False
-    later = given(arena, MEGABYTE)
-    leases.lease(later.offset, len(later), later.flag)
+    for _ in range(16):  # now and then it is looked
+        later = given(arena, MEGABYTE)
+        leases.lease(later.offset, len(later), later.flag)
     assert arena.in_use == 0
     leases.owner_ended()
 
@@ -304,7 +306,7 @@ def test_what_a_dead_receiver_had_freed_is_not_freed_again(arena: Arena, leases:
     failed: list[BaseException] = []
     try:
         for number in range(100):
-            given_blocks = [given(arena, SHARED_BYTES, number) for _ in range(400)]
+            given_blocks = [given(arena, SMALL, number) for _ in range(400)]
             for given_block in given_blocks:
                 leases.lease(given_block.offset, len(given_block), given_block.flag)  # and lets go of it
             begin = threading.Barrier(2)
@@ -319,9 +321,9 @@ def test_what_a_dead_receiver_had_freed_is_not_freed_again(arena: Arena, leases:
             thread = threading.Thread(target=reclaim)
             thread.start()
             begin.wait()
-            blocks = [taken(arena, SHARED_BYTES) for _ in range(400)]
+            blocks = [taken(arena, SMALL) for _ in range(400)]
             thread.join()
-            blocks += [taken(arena, SHARED_BYTES) for _ in range(400)]
+            blocks += [taken(arena, SMALL) for _ in range(400)]
             shared.append(len(blocks) - len({block.flag for block in blocks}))
             del blocks, given_blocks
     finally:
