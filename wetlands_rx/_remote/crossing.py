@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._remote.failures import Failure, describe
 from wetlands_rx._remote.places import Found
-from wetlands_rx._remote.unloadable import unloadable
+from wetlands_rx._remote.unloadable import part_named, unloadable
 from wetlands_rx._remote.unpicklable import unpicklable
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import SerializationError
@@ -74,9 +74,25 @@ def not_loaded(
         side: Where.
     """
     packed = value if isinstance(value, Packed) else Packed(value)
-    found = unloadable(packed.pickle, packed.buffers, error, names)
+    found = unloadable(packed.pickle, packed.buffers, error, names) if packed.trusted else None  # it loads once more
     advice = "it must be importable there: {}".format(side.advice) if found is not None and found.missing else ""
     return _failure(error, "cannot be loaded {}".format(side.where), what, found, advice)
+
+
+def refused(what: str, names: Sequence[str], value: Packed, error: BaseException, allowed: str) -> Failure:
+    """What to say of a value that was not loaded because its sender is not trusted.
+
+    Args:
+        what: What it is, in case that the part at fault is not found.
+        names: As in `not_loaded`.
+        value: The pickle, which nobody may load.
+        error: Why it was refused.
+        allowed: What would not be.
+    """
+    module, name = getattr(error, "module", ""), getattr(error, "name", "")
+    found = part_named(value.pickle, module, name, names) if name else None
+    advice = 'return only what is allowed ({}), or trust the environment with launch(results="pickle")'.format(allowed)
+    return _failure(error, 'cannot be loaded in the calling process with results="safe"', what, found, advice)
 
 
 def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:
