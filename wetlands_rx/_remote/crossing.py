@@ -86,13 +86,16 @@ def refused(what: str, names: Sequence[str], value: Packed, error: BaseException
         what: What it is, in case that the part at fault is not found.
         names: As in `not_loaded`.
         value: The pickle, which nobody may load.
-        error: Why it was refused.
+        error: Why it was refused; the attributes of a `NotAllowed` lead to the part.
         allowed: What would not be.
     """
-    module, name = getattr(error, "module", ""), getattr(error, "name", "")
-    found = part_named(value.pickle, module, name, names) if name else None
-    advice = 'return only what is allowed ({}), or trust the environment with launch(results="pickle")'.format(allowed)
-    return _failure(error, 'cannot be loaded in the calling process with results="safe"', what, found, advice)
+    type_name = getattr(error, "type_name", "")
+    found = part_named(value.pickle, getattr(error, "module", ""), getattr(error, "name", ""), names)
+    path = found.path if found is not None else ""
+    shown = " ({})".format(type_name) if type_name else ""
+    advice = 'return nothing but {}, or trust the environment with launch(results="pickle")'.format(allowed)
+    text = '{}{} cannot be loaded in the calling process with results="safe": {}; {}'
+    return Failure(text.format(path or what, shown, error, advice), (), "", path=path, type_name=type_name)
 
 
 def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:

@@ -312,7 +312,7 @@ def part_named(pickled: Any, module: str, name: str, names: Sequence[str]) -> Op
         The part; None when it was not found.
     """
     view = memoryview(pickled)
-    if view.nbytes > _MOST_NAMED_BYTES:
+    if not name or view.nbytes > _MOST_NAMED_BYTES:
         return None
     until = monotonic() + _LONGEST_NAMED_S
     try:
