@@ -36,6 +36,7 @@ _KINDS = frozenset("biufcmMSUV")
 _FIELDS = frozenset(("names", "formats", "offsets", "titles", "itemsize", "aligned", "record"))
 _DEEPEST_DTYPE = 10
 _DTYPE_COST = 20
+_MOST_AXES = 64
 _SMALL_ITEM_BYTES = 1 << 16
 _BUFFERS = frozenset((bytearray, memoryview))
 _PLAIN = frozenset((bool, int, float, complex, str, bytes))
@@ -90,7 +91,7 @@ def maker_for(module: str, name: str) -> Maker:
     try:
         return _MAKERS[module, name]
     except KeyError:
-        text = _OF_OBJECTS if name in _OBJECTS_BY and module.startswith("numpy.") else "that is not plain data"
+        text = _OF_OBJECTS if name in _OBJECTS_BY and module.startswith("numpy.") else "it is not plain data"
         raise NotAllowed(text, module, name) from None
 
 
@@ -220,6 +221,7 @@ def _checked_dtype(spend: Spend, description: Any, depth: int = 0) -> None:
         require(_DTYPE.match(description) is not None, "a dtype")
     elif kind is tuple:
         require(len(description) == 2 and type(description[1]) is tuple, "a dtype")
+        require(len(description[1]) <= _MOST_AXES, "a dtype")
         _whole("a dtype", description[1], 31)
         _checked_dtype(spend, description[0], depth + 1)
     else:
@@ -248,8 +250,10 @@ def _checked(array: Any) -> Any:
 
 def _array(spend: Spend, buffer: Any, dtype: Any, shape: Any, order: Any, writable: Any) -> Any:
     _checked_dtype(spend, dtype)
-    require(type(buffer) in _BUFFERS and type(shape) is tuple and order in ("C", "F"), "an array")
+    require(type(buffer) in _BUFFERS and type(shape) is tuple and len(shape) <= _MOST_AXES, "an array")
+    require(order in ("C", "F"), "an array")
     _whole("an array", shape, 63)
+    require(all(size >= 0 for size in shape), "an array")  # else numpy makes one of them up
     array = _checked(arrays.rebuilt(buffer, dtype, shape, order, writable is True))
     # One element of it is made here and there, also of an empty one.
     require(array.dtype.itemsize <= max(len(buffer), _SMALL_ITEM_BYTES), "an array")

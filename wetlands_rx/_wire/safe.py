@@ -273,7 +273,7 @@ class _Loader:
         args = self.stack.pop()
         maker = self.stack[-1]
         require(type(maker) is Maker and type(args) is tuple, "a call")
-        self.spend(1)
+        self.spend(1 + len(args))
         self.stack[-1] = maker.make(self.spend, *args)
 
 
