@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Callable
 from typing import Any
 
 from wetlands_rx._wire.codec import RESULT
@@ -19,7 +20,7 @@ class Harm:
         self.command = command
 
     def __reduce__(self) -> Any:
-        return os.system, (self.command,)
+        return getattr(os, "system"), (self.command,)  # noqa: B009 - pyright would have it subprocess
 
 
 class HarmError(Exception):
@@ -28,7 +29,7 @@ class HarmError(Exception):
         self.command = command
 
     def __reduce__(self) -> Any:
-        return os.system, (self.command,)
+        return getattr(os, "system"), (self.command,)  # noqa: B009 - pyright would have it subprocess
 
 
 def pid() -> int:
@@ -52,7 +53,15 @@ def harm_in_item(command: str) -> Any:
     return Harm(command) if command else "fine"
 
 
-def _descriptors(is_kind: Any) -> list[int]:
+def _is_socket(number: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(number).st_mode)
+
+
+def _is_ours(number: int) -> bool:
+    return "memfd:wetlands" in os.readlink(f"/proc/self/fd/{number}")
+
+
+def _descriptors(is_kind: Callable[[int], bool]) -> list[int]:
     found: list[int] = []
     for entry in os.listdir("/proc/self/fd"):
         try:
@@ -66,7 +75,7 @@ def _descriptors(is_kind: Any) -> list[int]:
 def say(kind: int, flags: int, body: bytes, task: Any) -> str:
     """Write a frame behind the library's back."""
     frame = encode_frame(kind, flags, task._number, body)
-    for descriptor in _descriptors(lambda number: stat.S_ISSOCK(os.fstat(number).st_mode)):
+    for descriptor in _descriptors(_is_socket):
         os.write(descriptor, frame)
     time.sleep(60)
     return "nobody minded"
@@ -86,7 +95,7 @@ def leave_behind(kind: int, flags: int, body: bytes, task: Any) -> None:
 def shrink() -> list[str]:
     """Try to take the memory away that the caller has mapped."""
     tried: list[str] = []
-    for descriptor in _descriptors(lambda number: "memfd:wetlands" in os.readlink(f"/proc/self/fd/{number}")):
+    for descriptor in _descriptors(_is_ours):
         try:
             os.ftruncate(descriptor, 0)
             tried.append("shrunk")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from wetlands_rx._wire.arrays import kind_of
 
 CALLED: list[object] = []
 """What a hostile pickle has done in this process."""
@@ -43,12 +45,12 @@ def text(string: str) -> bytes:
     return b"X" + struct.pack("<I", len(data)) + data
 
 
-def data(value: object) -> bytes:
+def data(value: Any) -> bytes:
     """A plain value as part of a pickle; without memo."""
     return b"B" + struct.pack("<I", len(value)) + value if isinstance(value, bytes) else _plain(value)
 
 
-def _plain(value: object) -> bytes:  # noqa: PLR0911
+def _plain(value: Any) -> bytes:  # noqa: PLR0911
     if isinstance(value, str):
         return text(value)
     if isinstance(value, bool) or value is None:
@@ -58,11 +60,12 @@ def _plain(value: object) -> bytes:  # noqa: PLR0911
         return b"\x8b" + struct.pack("<I", len(raw)) + raw
     if isinstance(value, float):
         return b"G" + struct.pack(">d", value)
-    if isinstance(value, tuple):
+    kind = kind_of(value)
+    if kind is tuple:
         return MARK + b"".join(map(data, value)) + TUPLE
-    if isinstance(value, list):
+    if kind is list:
         return LIST + MARK + b"".join(map(data, value)) + APPENDS
-    assert isinstance(value, dict)
+    assert kind is dict
     return DICT + MARK + b"".join(data(part) for pair in value.items() for part in pair) + b"u"
 
 
@@ -78,7 +81,7 @@ def whole(*parts: bytes) -> bytes:
     return PROTO + b"".join(parts) + STOP
 
 
-def array(dtype: object, shape: tuple[int, ...], buffer: bytes = b"\x97", *, order: str = "C") -> bytes:
+def array(dtype: object, shape: tuple[object, ...], buffer: bytes = b"\x97", *, order: str = "C") -> bytes:
     parts = [buffer, data(dtype), data(shape), data(order), data(True)]
     return made("wetlands_rx._wire.arrays", "rebuilt", *parts)
 
@@ -345,13 +348,14 @@ def laughs(levels: int = 60) -> bytes:
 
 def collisions(make: str, count: int = 20_000) -> bytes:
     """Keys with one hash."""
-    alike = {
+    alike_of: dict[str, Callable[[int], bytes]] = {
         "int": lambda n: data((n + 2) * ((1 << 61) - 1)),
         "complex": lambda n: made("builtins", "complex", data(-1000003.0 * n), data(float(n))),
         "fraction": lambda n: made("fractions", "Fraction", data(n * ((1 << 61) - 1) + 1), data(1)),
         "tuple": lambda n: data(((n + 2) * ((1 << 61) - 1),)),
         "decimal": lambda n: made("decimal", "Decimal", text(str((n + 2) * ((1 << 61) - 1)))),
-    }[make]
+    }
+    alike = alike_of[make]
     return DICT + MARK + b"".join(alike(n) + NONE for n in range(count)) + b"u"
 
 

@@ -250,7 +250,7 @@ def _checked(array: Any) -> Any:
 
 def _array(spend: Spend, buffer: Any, dtype: Any, shape: Any, order: Any, writable: Any) -> Any:
     _checked_dtype(spend, dtype)
-    require(type(buffer) in _BUFFERS and type(shape) is tuple and len(shape) <= _MOST_AXES, "an array")
+    require(type(buffer) in _BUFFERS and kind_of(shape) is tuple and len(shape) <= _MOST_AXES, "an array")
     require(order in ("C", "F"), "an array")
     _whole("an array", shape, 63)
     require(all(size >= 0 for size in shape), "an array")  # else numpy makes one of them up

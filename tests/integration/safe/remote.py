@@ -54,7 +54,6 @@ OTHERS: Any = {
     "uuid": uuid.UUID(int=5),
     "pattern": re.compile("x"),
     "counter": collections.Counter("aab"),
-    "default": collections.defaultdict(int),
     "error": ValueError("x"),
 }
 

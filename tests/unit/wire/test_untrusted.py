@@ -75,7 +75,9 @@ def test_arrays_come_in_results_outputs_and_items() -> None:
     (output,) = untrusted.decode_up(frame_of(codec.encode_output(1, "key", array)))
     record: Any = items.record_of(array)
     (done,) = untrusted.decode_up(frame_of(items.encode_large_outcome(1, 0, 0.0, True, record)))
-    for value in (finished.value[0], output.value, done.outcomes[0]):  # type: ignore[union-attr]
+    messages: Any = finished, output, done
+    finished, output, done = messages
+    for value in (finished.value[0], output.value, done.outcomes[0]):
         assert np.array_equal(value, array)
         value[0] = 7.0
 
@@ -89,7 +91,7 @@ def test_what_is_large_is_not_opened_by_the_reader() -> None:
 
 def test_a_value_that_is_refused_is_left_to_who_opens_it() -> None:
     bad = hostile.corpus()[0].pickled
-    record = items.RECORD_BYTES and struct.pack("<QB", len(bad), 16 | PLAIN) + bad
+    record = struct.pack("<QB", len(bad), 16 | PLAIN) + bad
     (finished,) = untrusted.decode_up(Frame(codec.RESULT, PLAIN, 1, b"\0\0\0\0" + bad))
     (output,) = untrusted.decode_up(Frame(codec.OUTPUT, PLAIN, 1, bad))
     (outcome,) = untrusted.read_records(memoryview(record))
@@ -110,6 +112,9 @@ def test_the_pickle_of_an_exception_is_dropped() -> None:
     record: Any = items.record_of_failure("x", [], "t", "raised", None, harm)
     (outcome,) = untrusted.read_records(memoryview(record))
     assert outcome.original == b""
+
+
+LIST: list[int] = []
 
 
 def pickled(value: object) -> bytes:
@@ -154,7 +159,7 @@ WRONG: dict[str, tuple[int, bytes]] = {
     "no result": (codec.RESULT, b"\0"),
     "no log": (codec.LOG, b""),
     "a log of a list": (codec.LOG, pickled([20, "x"])),
-    "a log at a level that is a list": (codec.LOG, pickled(([], "x"))),
+    "a log at a level that is a list": (codec.LOG, pickled((LIST, "x"))),
     "a log at a level that is true": (codec.LOG, pickled((True, "x"))),
     "a log at a giant level": (codec.LOG, pickled((10**5000, "x"))),
     "a log of a number": (codec.LOG, pickled((20, 1))),
@@ -167,7 +172,7 @@ WRONG: dict[str, tuple[int, bytes]] = {
     "updates of a dictionary": (codec.UPDATES, pickled({"a": 1})),
     "updates of numbers": (codec.UPDATES, pickled([1])),
     "updates of a number as text": (codec.UPDATES, pickled([(1, 1, 1)])),
-    "updates to a list": (codec.UPDATES, pickled([("x", [], 1)])),
+    "updates to a list": (codec.UPDATES, pickled([("x", LIST, 1)])),
     "updates to a truth": (codec.UPDATES, pickled([("x", True, 1)])),
     "updates to a giant": (codec.UPDATES, pickled([("x", 10**5000, 1)])),
     "updates to half of it": (codec.UPDATES, pickled([("x", 1)])),
@@ -177,7 +182,7 @@ WRONG: dict[str, tuple[int, bytes]] = {
     "a recall of a giant": (codec.RECALLED, pickled(((), 10**50, 1))),
     "a recall of half": (codec.RECALLED, pickled(((), 1, 0.5))),
     "an output of a list": (codec.OUTPUT, pickled(["key", 1])),
-    "an output under a list": (codec.OUTPUT, pickled(([], 1))),
+    "an output under a list": (codec.OUTPUT, pickled((LIST, 1))),
     "an output under nothing": (codec.OUTPUT, pickled((None, 1))),
     "an output of three": (codec.OUTPUT, pickled(("key", 1, 2))),
     "items: more than have come": (items.ITEMS_DONE, records(record(8, b""), count=2)),
