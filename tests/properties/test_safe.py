@@ -70,14 +70,14 @@ OTHERS = (
     np.generic,
 )
 CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque, collections.OrderedDict)
-SEEDS = [
-    pickle.dumps(value, 5)
-    for value in (
-        {"a": [1, 2.5, (3, None)], (1, 2): {3, "x"}},
-        [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), decimal.Decimal("1.5"), fractions.Fraction(1, 3), 1j, slice(1)],
-        (collections.deque([1], 3), collections.OrderedDict(a=1), bytearray(b"x"), frozenset({1}), pathlib.Path("a")),
-    )
-] + [bytes(pack(value)[0]) for value in (np.arange(3), np.float32(1), np.zeros(2, [("a", "i4"), ("b", "U2")]))]
+_SEEDS: tuple[Any, ...] = (
+    {"a": [1, 2.5, (3, None)], (1, 2): {3, "x"}},
+    [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), decimal.Decimal("1.5"), fractions.Fraction(1, 3), 1j, slice(1)],
+    (collections.deque([1], 3), collections.OrderedDict(a=1), bytearray(b"x"), frozenset({1}), pathlib.Path("a")),
+)
+SEEDS = [pickle.dumps(value, 5) for value in _SEEDS] + [
+    bytes(pack(value)[0]) for value in (np.arange(3), np.float32(1), np.zeros(2, [("a", "i4"), ("b", "U2")]))
+]
 PIECES = [bytes([code]) for code in range(256)] + [
     hostile.text("os") + hostile.text("system") + b"\x93",
     hostile.name("collections", "deque"),

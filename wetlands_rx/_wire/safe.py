@@ -26,7 +26,7 @@ _FREE_WORK = 20_000
 _WORK_PER_BYTE = 8
 _DEEPEST_KEY = 64
 """A tuple in a tuple is hashed on the stack of the thread."""
-_MOST_ALIKE = 16
+_MOST_ALIKE = 64
 """So many keys of one container may have the same hash: each is compared with all the others."""
 _LIGHT_KEYS = frozenset((type(None), bool, float, str, bytes))
 """Whose hashes nobody can choose, or hardly differ."""
@@ -107,11 +107,14 @@ class _Loader:
             return
         _, alike = self._hashes.setdefault(id(target), (target, {}))
         for key in keys:
+            before = self._left
             self._weigh(key)
             code = hash(key)
-            alike[code] = count = alike.get(code, 0) + 1
-            if count > _MOST_ALIKE:
+            others = alike.get(code, 0)
+            alike[code] = others + 1
+            if others >= _MOST_ALIKE:
                 raise NotAllowed("the pickle has many keys with the same hash")
+            self.spend((before - self._left) * others // 8)
 
     def _weigh(self, key: Any) -> None:
         """Count the elements of a key, each as often as it occurs."""

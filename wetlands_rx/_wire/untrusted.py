@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arrays import kind_of
-from wetlands_rx._wire.frames import BUFFERS, SHARED, Buffer, Frame
+from wetlands_rx._wire.frames import BUFFERS, Buffer, Frame
 from wetlands_rx._wire.items import ITEMS_DONE
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
@@ -71,7 +71,7 @@ class PlainPacked(Packed):
 
 
 def _open(flags: int, body: Buffer, leases: _Leases) -> PlainPacked:
-    if flags & BUFFERS and not flags & SHARED and memoryview(body).readonly:
+    if flags & BUFFERS and memoryview(body).readonly:
         body = memoryview(bytearray(body))  # arrays are rebuilt over what is in it: they must be writable
     packed = open_body(flags, body, leases)
     return PlainPacked(packed.pickle, packed.buffers, packed.blocks)

@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import itertools
 import os
 import pathlib
 import pickle
@@ -53,6 +54,12 @@ PLAIN: list[Any] = [
     *(pathlib.Path("/a/b c"), pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("c:/x"), pathlib.Path()),
     *([pathlib.Path(f"/data/of/the/whole/house/{n}.tif") for n in range(1000)],),
     *([{(n, n): fractions.Fraction(n, 7)} for n in range(1000)],),
+    {place: sum(place) for place in itertools.product(range(-2, 3), repeat=5)},
+    dict.fromkeys(itertools.product(range(40), repeat=2), 0.5),
+    {complex(x, y) for x in range(40) for y in range(40)},
+    {frozenset(one) for size in range(11) for one in itertools.combinations(range(10), size)},
+    {dt.timedelta(hours=n) for n in range(1000)} | {fractions.Fraction(n, 7) for n in range(1000)},
+    {decimal.Decimal(n) / 8 for n in range(1000)} | {2**n for n in range(200)} | {-(n**9) for n in range(1000)},
 ]
 
 
@@ -62,7 +69,8 @@ def test_plain_data_comes_back_as_it_was(value: Any, protocol: int) -> None:
     back = safe.loads(pickle.dumps(value, protocol))
     assert type(back) is type(value)
     assert back == value
-    assert repr(back) == repr(value)
+    if kind_of(value) is not set:  # whose order is its own
+        assert repr(back) == repr(value)
 
 
 def test_not_a_number_comes_back() -> None:
