@@ -180,7 +180,7 @@ def test_a_time_zone_arrives_where_there_are_time_zones(served: Served) -> None:
 def test_what_cannot_be_sent_fails_its_task_alone(env: ExternalEnvironment) -> None:
     with pytest.raises(SerializationError, match=r"args\[0\] \(generator\) cannot be sent to remote.py:identity"):
         env.submit(REMOTE, "identity", ((x for x in "abc"),))
-    with pytest.raises(SerializationError, match=r"the result \(lock\) cannot be sent to the caller"):
+    with pytest.raises(SerializationError, match=r"result \(_thread.lock\) cannot be sent to the caller"):
         env.execute(REMOTE, "a_lock")
     assert env.execute(REMOTE, "double", (21,)) == 42
 

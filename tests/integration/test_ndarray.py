@@ -169,7 +169,7 @@ def test_after_dispose_a_worker_keeps_what_it_has_and_cannot_have_it_again(two: 
     assert two.execute(REMOTE, "total_of_kept") == 10
     with pytest.raises(SerializationError, match="disposed of"):
         two.submit(REMOTE, "total", (image,))
-    with pytest.raises(SerializationError, match=r"arguments cannot be loaded.*shape \(10,\).*disposed of"):
+    with pytest.raises(SerializationError, match=r"args\[0\] .* cannot be loaded.*shape \(10,\).*disposed of"):
         waiting.start().wait_for(SOON)
     two.execute(REMOTE, "forget")
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from types import ModuleType
 from typing import Any, Callable, List, Optional, Tuple
 
-from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader, wants_handle
+from wetlands_rx._remote.modules import FunctionNotFound, FunctionNotLoaded, ModuleLoader, wants_handle
 from wetlands_rx._wire.target import FunctionValue
 
 _LIBRARY = "cloudpickle"
@@ -25,10 +25,6 @@ _MAKERS = frozenset(("_make_skeleton_class", "_make_skeleton_enum"))
 _MOST_KEPT = 32
 _MOST_KEPT_BYTES = 65536
 _MISSING = object()
-
-
-class FunctionNotLoaded(FunctionNotFound):
-    """A function that came by value cannot be loaded; the cause says why."""
 
 
 class Callables:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._remote.failures import Failure, describe
-from wetlands_rx._remote.places import Found
-from wetlands_rx._remote.unloadable import part_named, unloadable
-from wetlands_rx._remote.unpicklable import unpicklable
+from wetlands_rx._wire.arrays import numpy_if_loaded
 from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import SerializationError
+
+if TYPE_CHECKING:
+    from wetlands_rx._remote.places import Found
 
 _TYPE = "{}.{}".format(SerializationError.__module__, SerializationError.__qualname__)
 _TOO_DEEP = "it is nested too deeply: pass it in another form"
@@ -55,6 +56,8 @@ def unsendable(
         advice: What to do about it.
         interruptible: Let a KeyboardInterrupt through, which may be somebody's who waits.
     """
+    from wetlands_rx._remote.unpicklable import unpicklable  # a start of a worker need not wait for it
+
     found = unpicklable(named, interruptible=interruptible)
     if isinstance(error, RecursionError):
         advice = _TOO_DEEP
@@ -73,6 +76,8 @@ def not_loaded(
         error: What loading raised.
         side: Where.
     """
+    from wetlands_rx._remote.unloadable import unloadable  # a start of a worker need not wait for it
+
     packed = value if isinstance(value, Packed) else Packed(value)
     found = unloadable(packed.pickle, packed.buffers, error, names) if packed.trusted else None  # it loads once more
     advice = "it must be importable there: {}".format(side.advice) if found is not None and found.missing else ""
@@ -89,6 +94,8 @@ def refused(what: str, names: Sequence[str], value: Packed, error: BaseException
         error: Why it was refused; the attributes of a `NotAllowed` lead to the part.
         allowed: What would not be.
     """
+    from wetlands_rx._remote.unloadable import part_named  # as above
+
     type_name = getattr(error, "type_name", "")
     found = part_named(value.pickle, getattr(error, "module", ""), getattr(error, "name", ""), names)
     path = found.path if found is not None else ""
@@ -107,8 +114,15 @@ def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:
 
 def _failure(error: BaseException, how: str, what: str, found: Optional[Found], advice: str) -> Failure:
     failure = describe(error)
-    text = "{} {}: {}".format(found or what, how, failure.error)
+    text = "{} {}{}: {}".format(found or what, how, _by_numpy(failure.error, found), failure.error)
     if advice:
         text += "; " + advice
     path, type_name = (found.path, found.type_name) if found else ("", "")
     return failure._replace(error=text, remote_type=_TYPE, path=path, type_name=type_name)
+
+
+def _by_numpy(error: str, found: Optional[Found]) -> str:
+    """Which numpy is here, when it may be the reason: the other side may have another one."""
+    numpy = numpy_if_loaded()
+    about = "numpy" in error or (found is not None and found.type_name.startswith("numpy."))
+    return " by numpy {}".format(numpy.__version__) if numpy is not None and about else ""

@@ -9,15 +9,14 @@ import sys
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
-from wetlands_rx._remote.callables import Callables, FunctionNotLoaded
 from wetlands_rx._remote.channel import Channel
 from wetlands_rx._remote.crossing import Side, environment_side, function_not_loaded, not_loaded, unsendable
 from wetlands_rx._remote.failures import Failure, describe, kind_of_failure
 from wetlands_rx._remote.handle import CallState, RemoteTaskHandle
 from wetlands_rx._remote.items import ItemsRun
-from wetlands_rx._remote.modules import FunctionNotFound, ModuleLoader
+from wetlands_rx._remote.modules import FunctionNotFound, FunctionNotLoaded, ModuleLoader
 from wetlands_rx._remote.output import Output
 from wetlands_rx._remote.page import SharedPage
 from wetlands_rx._remote.parent import die_with_parent
@@ -26,6 +25,9 @@ from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import CANCELED_RECORD, Record, encode_outcome, load_item, record_of, record_of_failure
 from wetlands_rx._wire.messages import CallFunction, CallItems, Configure, Exit, RunScript
+
+if TYPE_CHECKING:
+    from wetlands_rx._remote.callables import Callables
 
 
 def serve(socket_fd: int, liveness_fd: int, page_fd: int, memory: Sequence[int] = ()) -> None:
@@ -58,7 +60,7 @@ class _Worker:
         self._channel = channel
         self._output = output
         self._modules = ModuleLoader()
-        self._callables = Callables(self._modules)
+        self._without_file: Optional[Callables] = None
         self._id_base = 0
         self._side = environment_side("")
 
@@ -80,6 +82,15 @@ class _Worker:
                 channel.flush()
                 return
             message = None  # what it refers to, such as arrays that could not be used, is free
+
+    @property
+    def _callables(self) -> Callables:
+        """Finds functions without a file; most workers have none, and start sooner."""
+        if self._without_file is None:
+            from wetlands_rx._remote.callables import Callables
+
+            self._without_file = Callables(self._modules)
+        return self._without_file
 
     def _configure(self, configure: Configure) -> None:
         """Be ready; what is raised here ends the worker, and is printed for its caller."""

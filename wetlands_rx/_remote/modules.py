@@ -30,6 +30,10 @@ class FunctionNotFound(Exception):
     """The file is missing, or holds no such function."""
 
 
+class FunctionNotLoaded(FunctionNotFound):
+    """A function that came by value cannot be loaded; the cause says why."""
+
+
 class _Loaded(NamedTuple):
     stamp: _Stamp
     module: ModuleType

@@ -179,6 +179,7 @@ class _Channel(Channel):
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self.arena = None
 
     def is_canceled(self, task: int) -> bool:
         return self._execution.canceled

@@ -16,6 +16,7 @@ from wetlands_rx._wire import codec
 from wetlands_rx._wire.frames import Buffer, Frame, FrameDecoder, join
 from wetlands_rx._wire.messages import CallFunction, RunScript
 from wetlands_rx._wire.target import FunctionValue, shown_target
+from wetlands_rx._wire.values import Packed
 
 Function = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -123,7 +124,8 @@ class Functions:
         kept = self._kept.get(message.task)
         if kept is not None:
             return kept[0], dict(kept[1])
-        args, kwargs = message.packed.load()
+        packed = Packed(message.packed.pickle, message.packed.buffers)  # which can be loaded once
+        args, kwargs = packed.load()
         return args, kwargs
 
     def read(self, call: Call) -> FakeCall:

@@ -20,8 +20,8 @@ import mmap
 import os
 from typing import Any, ContextManager, Dict, List, NamedTuple, Optional
 
-SHARED_BYTES = 1 << 16
-"""From this size on a buffer goes to the arena."""
+SHARED_BYTES = 1 << 17
+"""From this size on a buffer goes to the arena: a smaller one is there sooner through the pipe."""
 
 _LEAST_BITS = 16
 _CLASSES = 4 * 25

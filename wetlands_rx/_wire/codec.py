@@ -38,6 +38,7 @@ from wetlands_rx._wire.values import (
     Body,
     CopyBuffer,
     SharedParts,
+    body_for_now,
     body_parts,
     copied,
     copied_part,
@@ -185,7 +186,7 @@ def encode_log(task: int, level: int, text: str) -> bytes:
 
 
 def _value_frame(kind: int, task: int, value: Any, plain: bool, before: bytes, arena: Optional[Arena]) -> List[Buffer]:
-    flags, parts, size, blocks = body_parts(*pack(value, arena))
+    flags, parts, size, blocks = body_for_now(value, arena)
     for block in blocks:
         block.give()
     if plain:

@@ -33,7 +33,10 @@ from wetlands_rx._wire.values import (
     PLAIN_PICKLE,
     CopyBuffer,
     Packed,
+    Part,
     SharedParts,
+    body_for_now,
+    body_of_one,
     body_parts,
     copied,
     copied_part,
@@ -60,6 +63,8 @@ _PLAIN_VALUE = _VALUE | PLAIN
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _NUMBERS = frozenset((int, float))
 _MOST_INT = 2**63 - 1
+_MOST_BYTES = 1 << 31
+"""The pickle of an item among others is not larger."""
 _SMALL_BYTES = 16384
 """Up to here, what travels is joined into one piece."""
 _NO_ARRAY_BYTES = 64
@@ -117,18 +122,21 @@ def pack_item(value: Any, copy: CopyBuffer = copied, arena: Optional[Arena] = No
     Raises:
         Exception: whatever the item's own pickling raises.
     """
-    if type(value) in _SCALARS:
-        return _dumps(value, 5)
-    heaviest = weight((value,))
-    if heaviest == PLAIN_PICKLE:
-        return _dumps(value, 5)
+    buffers: Sequence[Part] = ()
+    heaviest = PLAIN_PICKLE if type(value) in _SCALARS else weight((value,))
     if heaviest == LARGE_PIECES:
         body = pack_parts(value, copy, arena)
     else:
-        pickled, buffers = pack(value, arena)
-        if not buffers:
+        if heaviest == PLAIN_PICKLE:
+            pickled = _dumps(value, 5)
+        else:
+            pickled, buffers = pack(value, arena)
+        if buffers:
+            body = body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
+        elif len(pickled) > _MOST_BYTES:
+            body = body_of_one(pickled)
+        else:
             return pickled
-        body = body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
     return PackedItem(body.flags, tuple(body.parts), body.size, body.blocks)
 
 
@@ -207,7 +215,7 @@ def record_of(value: Any, arena: Optional[Arena] = None) -> Record:
     if kind in _SCALARS:
         return _record(_PLAIN_VALUE, [_dumps(value, 5)])
     plain = is_plain(value)
-    flags, parts, _, blocks = body_parts(*pack(value, arena))
+    flags, parts, _, blocks = body_for_now(value, arena)
     for block in blocks:
         block.give()
     return _record(_VALUE | flags | (PLAIN if plain else 0), parts)

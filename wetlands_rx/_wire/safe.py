@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.makers import Maker, NotAllowed, maker_for, require
+from wetlands_rx._wire.memory import LARGE_BYTES
 
 _FREE_WORK = 20_000
 _WORK_PER_BYTE = 8
@@ -47,7 +48,8 @@ class _Loader:
     """
 
     def __init__(self, pickled: Buffer, buffers: Iterable[Buffer]) -> None:
-        self._data = pickled if type(pickled) is bytes else bytes(pickled)
+        small = len(pickled) < LARGE_BYTES and type(pickled) is not bytes
+        self._data = bytes(pickled) if small else pickled  # it is read faster then
         self._buffers = iter(buffers)
         self._at = 0
         self.stack: List[Any] = []
@@ -76,7 +78,7 @@ class _Loader:
         if self._left < 0:
             raise NotAllowed("the pickle is made to take long")
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int) -> Buffer:
         at, end = self._at, self._at + count
         if count < 0 or end > len(self._data):
             raise NotAllowed("the pickle is cut off")
@@ -196,7 +198,7 @@ class _Loader:
         self.stack.append(str(self._take(self._number(size)), "utf-8", "surrogatepass"))
 
     def load_bytes(self, size: int) -> None:
-        self.stack.append(self._take(self._number(size)))
+        self.stack.append(bytes(self._take(self._number(size))))
 
     def load_bytearray(self) -> None:
         self.stack.append(bytearray(self._take(self._number(8))))

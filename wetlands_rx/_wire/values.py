@@ -33,6 +33,7 @@ _OTHER_PLACES = {
     "numpy.exceptions": ("numpy", "numpy.core._exceptions"),
     "numpy.core._exceptions": ("numpy.exceptions", "numpy._core._exceptions"),
 }
+_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 _DEPTH = 3
 _HEAD_BYTES = 4096
 _LOOK_AT = 16
@@ -65,9 +66,9 @@ class Packed:
         return _Claiming(self, memory) if memory else self
 
     def load(self) -> Any:
-        """Rebuild the value, once: it takes the buffers with it. May run the user's code and raise anything."""
+        """Rebuild the value, once: it takes what it needs with it. May run the user's code and raise anything."""
         value = self._loaded()
-        self.buffers = ()  # what the value does not hold on to is free
+        self.pickle, self.buffers = b"", ()  # what the value does not hold on to is free
         return value
 
     def _loaded(self) -> Any:
@@ -248,9 +249,9 @@ def weight(values: Iterable[Any], depth: int = _DEPTH) -> int:
         own = PICKLE_AND_BUFFERS
         if kind is bytes or kind is bytearray:
             own = LARGE_PIECES if len(value) >= LARGE_BYTES else PLAIN_PICKLE
-        elif (kind is tuple or kind is list or kind is dict) and depth > 0 and len(value) <= _LOOK_AT:
+        elif kind in _CONTAINERS and depth > 0 and len(value) <= _LOOK_AT:
             own = weight(value.values() if kind is dict else value, depth - 1)
-            if kind is dict and own == PLAIN_PICKLE and not all(kind_of(key) in _SCALARS for key in value):
+            if kind is dict and own == PLAIN_PICKLE and not _SCALARS.issuperset(map(kind_of, value)):
                 own = PICKLE_AND_BUFFERS
         if own == LARGE_PIECES:
             return own
@@ -293,6 +294,22 @@ class SharedParts(Tuple[Buffer, ...]):  # noqa: SLOT001 - a tuple has no room fo
 def body_parts(pickled: bytes, buffers: Sequence[Part]) -> Body:
     """Lay a pickle and its buffers out as a body."""
     return _laid_out([pickled], buffers) if buffers else Body(0, [pickled], len(pickled))
+
+
+def body_for_now(value: Any, arena: Optional[Arena]) -> Body:
+    """Pickle a value that is sent before it can change, and lay it out; large `bytes` are not copied."""
+    heaviest = weight((value,))
+    if heaviest == PLAIN_PICKLE:
+        pickled = pickle.dumps(value, 5)
+        return Body(0, [pickled], len(pickled))
+    if heaviest == LARGE_PIECES:
+        return pack_parts(value, copied, arena)
+    return body_parts(*pack(value, arena))
+
+
+def body_of_one(pickled: bytes) -> Body:
+    """As `body_parts` of a pickle without buffers, with a table that says how large it is."""
+    return _laid_out([pickled], ())
 
 
 def _laid_out(pickled: Sequence[Buffer], buffers: Sequence[Part]) -> Body:
