@@ -655,6 +655,16 @@ def checked_count(name: str, value: object) -> int:
     return value
 
 
+def checked_results(results: object) -> None:
+    """What functions may return.
+
+    Raises:
+        ValueError: it is neither `"pickle"` nor `"safe"`.
+    """
+    if results not in ("pickle", "safe"):
+        raise ValueError(f'results must be "pickle" or "safe", not {results!r}')
+
+
 def checked_name(module_path: PathLike, function: object) -> str:
     """The name of a function in a file.
 

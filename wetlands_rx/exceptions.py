@@ -112,8 +112,8 @@ class ExecutionException(WetlandsError):
         """The exception itself, rebuilt here when it is first asked for; without a traceback.
 
         None when it cannot be had: its class cannot be imported here, or it cannot be pickled or loaded, or it is
-        larger than 16 KB. `remote` is always there. To rebuild it imports the module of its class and runs the code of
-        its class, as `pickle` does.
+        larger than 16 KB, or the workers were launched with `results="safe"`. `remote` is always there. To rebuild it
+        imports the module of its class and runs the code of its class, as `pickle` does.
         """
         if self._cause is None and self._original:
             self._cause = rebuilt(self._original, interruptible=True)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from wetlands_rx._pool.feeding import Feeder, ItemFeeder
@@ -23,12 +23,12 @@ from wetlands_rx._task.task import checked_timeout
 from wetlands_rx._wire.arena import Arena
 from wetlands_rx._wire.target import shown_target
 from wetlands_rx._worker import runtime
-from wetlands_rx.environment import Environment, PathLike, checked_count, packed_item
-from wetlands_rx.exceptions import NotLaunchedError
+from wetlands_rx.environment import Environment, PathLike, checked_count, checked_results, packed_item
+from wetlands_rx.exceptions import InvalidStateError, NotLaunchedError
 from wetlands_rx.logger import LogContext
 
 if TYPE_CHECKING:
-    from wetlands_rx._pool.pool import Pool
+    from wetlands_rx._pool.pool import Pool, WorkerPlan
     from wetlands_rx._worker.process import OnLine, WorkerProcess
     from wetlands_rx._worker.process_logger import ProcessLogger
 
@@ -149,6 +149,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
         preload: Sequence[PathLike] = (),
         worker_timeout: float | None = None,
         max_tasks_per_worker: int | None = None,
+        results: Literal["pickle", "safe"] = "pickle",
     ) -> None:
         """Start the worker processes, all at once, and wait until they are ready. Does nothing when they run.
 
@@ -166,33 +167,42 @@ class ExternalEnvironment(Environment, runtime.Closable):
             worker_timeout: How long the workers may take to be ready, in seconds; 60 when None.
             max_tasks_per_worker: After so many calls, each item of a map counted, a worker ends and another one takes
                 its place; None: never. For functions that leak memory.
+            results: What functions may return and publish: `"pickle"`, anything; loading it runs the code of its
+                class in this process. `"safe"`, only plain data and arrays; nothing that a worker sends makes this
+                process run anything, and an exception's `cause` is None. See "Trust what comes back" in the docs.
 
         Raises:
             WorkerStartError: a worker did not start in time, or could not import what it was to; with what it printed.
                 None is left.
             NotLaunchedError: another thread called `exit()` meanwhile; no worker is left.
             ValueError: `max_workers` or `max_tasks_per_worker` is not at least 1, or `worker_timeout` not above 0, or a
-                variable of `worker_env` has an impossible name.
+                variable of `worker_env` has an impossible name, or `results` is neither of the two.
             TypeError: one of these has another type than it should, or `worker_env` returns something else than a
                 mapping of texts to texts.
             FileNotFoundError: a file to preload is not there.
             ProvisioningError: an activation command failed.
             RuntimeError: called by what a launch or an exit of this environment is waiting for.
+            InvalidStateError: the workers run already, and `results` is `"safe"` only now.
         """
         checked_count("max_workers", max_workers)
         if max_tasks_per_worker is not None:
             checked_count("max_tasks_per_worker", max_tasks_per_worker)
+        checked_results(results)
         timeout = _checked_start_timeout(worker_timeout)
         modules = self._checked_modules(preload)
         turn = self._launch_turn()
         if turn is None:
+            self._check_results(results)
             return
         try:
             self._discard_broken_pool()
             common = activated_environment(self.prefix, os.environ, platform_commands(additional_activate_commands))
             crew = _Crew(common, worker_env, timeout)
             crew.prepare(max_workers)
-            pool = self._launched_pool(turn, crew, max_workers, modules, max_tasks_per_worker)
+            from wetlands_rx._pool.pool import WorkerPlan  # with it comes what listing environments does not need
+
+            plan = WorkerPlan(modules, max_tasks_per_worker, results)
+            pool = self._launched_pool(turn, crew, max_workers, plan)
             if not self._accepted(turn, pool, crew):
                 pool.close(0.0)
                 self._streams.end()
@@ -200,6 +210,14 @@ class ExternalEnvironment(Environment, runtime.Closable):
                 raise NotLaunchedError(self.name, exited=True)
         finally:
             self._end(turn)
+
+    def _check_results(self, results: str) -> None:
+        """Refuse that somebody goes on as if the workers that run already were not trusted."""
+        pool = self._pool
+        if pool is not None and results == "safe" and pool.results != "safe":
+            raise InvalidStateError(
+                f'environment {self.name!r} runs with results="pickle": call exit() first, or launch it once'
+            )
 
     def _launch_turn(self) -> _Turn | None:
         """Wait until nobody else launches or exits; None when the workers run then."""
@@ -237,11 +255,9 @@ class ExternalEnvironment(Environment, runtime.Closable):
             checked.append(self._file(module) if is_file else text)
         return tuple(checked)
 
-    def _launched_pool(
-        self, turn: _Turn, crew: _Crew, max_workers: int, modules: tuple[str, ...], most_tasks: int | None
-    ) -> Pool:
+    def _launched_pool(self, turn: _Turn, crew: _Crew, max_workers: int, plan: WorkerPlan) -> Pool:
         # Not at the top: with them come reactivex and the worker machinery, which listing environments does not need.
-        from wetlands_rx._pool.pool import Pool, WorkerPlan
+        from wetlands_rx._pool.pool import Pool
         from wetlands_rx._worker.arenas import callers_arena
         from wetlands_rx._worker.process import WorkerProcess
 
@@ -253,7 +269,7 @@ class ExternalEnvironment(Environment, runtime.Closable):
             return WorkerProcess(self.prefix.python, crew.variables[index], shared.supervisor, on_line, arena)
 
         try:
-            pool = Pool(self.name, start_process, shared, self._streams, WorkerPlan(modules, most_tasks), arena)
+            pool = Pool(self.name, start_process, shared, self._streams, plan, arena)
             with self._lock:
                 turn.pool = pool
                 unwanted = turn.unwanted

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakSet
 
 from wetlands_rx._callables.ways import shown
@@ -20,7 +20,7 @@ from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire.target import FunctionValue
 from wetlands_rx._worker import runtime
 from wetlands_rx._worker.outlet import Outlet
-from wetlands_rx.environment import Callee, Environment, PathLike, checked_count
+from wetlands_rx.environment import Callee, Environment, PathLike, checked_count, checked_results
 from wetlands_rx.logger import LogContext, log
 
 __all__ = ["InternalEnvironment"]
@@ -78,6 +78,7 @@ class InternalEnvironment(Environment, runtime.Closable):
         preload: Sequence[PathLike] = (),
         worker_timeout: float | None = None,
         max_tasks_per_worker: int | None = None,
+        results: Literal["pickle", "safe"] = "pickle",
     ) -> None:
         """Start threads. Not needed for one; never makes them fewer.
 
@@ -88,16 +89,20 @@ class InternalEnvironment(Environment, runtime.Closable):
             preload: Modules to import now, in this thread: names, or paths of Python files that are importable.
             worker_timeout: Ignored: threads start at once.
             max_tasks_per_worker: Ignored: a thread holds nothing that a new one would not. A warning is logged.
+            results: Ignored: nothing is loaded, values go by reference. A warning is logged for `"safe"`.
 
         Raises:
-            ValueError: `max_workers` is not at least 1.
+            ValueError: `max_workers` is not at least 1, or `results` is neither of the two.
             RuntimeError: the system has no more threads.
         """
         checked_count("max_workers", max_workers)
+        checked_results(results)
         for module in preload:
             self._preload(module)
         if max_tasks_per_worker is not None:
             self._warn("max_tasks_per_worker is ignored: a new thread forgets nothing")
+        if results == "safe":
+            self._warn("results is ignored: its functions run in this process, and values go by reference")
         if worker_env is not None:
             self._warn("worker_env is ignored: its threads share the environment variables of this process")
         if additional_activate_commands:

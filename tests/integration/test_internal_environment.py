@@ -567,8 +567,9 @@ def test_a_listener_may_submit_and_wait_on_the_only_thread(env: InternalEnvironm
 def test_what_threads_cannot_have_is_ignored_with_a_warning(
     env: InternalEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    env.launch(["export A=1"], worker_env=lambda index: {"A": str(index)})
+    env.launch(["export A=1"], worker_env=lambda index: {"A": str(index)}, results="safe")
     assert [record.getMessage().partition(" ignored")[0] for record in caplog.records] == [
+        "environment wetlands_main: results is",
         "environment wetlands_main: worker_env is",
         "environment wetlands_main: additional_activate_commands are",
     ]

@@ -116,6 +116,20 @@ def test_every_kind_there_and_back(env: ExternalEnvironment, count: int) -> None
         same(env.execute(FILE, "same", (value,)), value)
 
 
+def test_every_kind_from_a_worker_that_is_not_trusted(env: ExternalEnvironment, tmp_path: Path) -> None:
+    with EnvironmentManager(tmp_path / "safe") as manager:
+        safe = manager.load("safe", env.prefix.python)
+        safe.launch(results="safe")
+        for count in (30, COUNT):
+            sent = values(count)
+            for name, back in zip(sent, safe.map(FILE, "same", sent.values(), on_error="return"), strict=True):
+                if name in ("objects", "dtypes"):
+                    assert isinstance(back, SerializationError), name
+                else:
+                    assert not isinstance(back, Exception), (name, back)
+                    same(back, sent[name])
+
+
 def test_arrays_that_are_made_there(env: ExternalEnvironment) -> None:
     same(env.execute(FILE, "zeros", (COUNT, 2.0)), np.full(COUNT, 2.0))
     task = env.submit(FILE, "publish", (np.arange(COUNT),)).wait_for(60.0)

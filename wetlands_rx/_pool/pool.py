@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -30,6 +31,7 @@ from wetlands_rx._task.items import Items
 from wetlands_rx._task.lifecycle import CancelRequested, EnvironmentExited, PoolBroken, WorkerLost
 from wetlands_rx._task.streams import MOST_RECORDS, Streams, WorkerEvent, WorkerEventType
 from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.decoders import decoders_for
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, ItemsDone, Logged
 from wetlands_rx._worker.connection import ReaderThread
 from wetlands_rx._worker.output_lines import PrintedLine
@@ -72,10 +74,12 @@ class WorkerPlan(NamedTuple):
     Attributes:
         preload: Modules that each imports before it is ready: names, or paths of Python files.
         most_tasks: A worker ends after so many calls, and another one comes; None: never.
+        results: Whether what they send may be anything, `"pickle"`, or only plain data, `"safe"`.
     """
 
     preload: tuple[str, ...] = ()
     most_tasks: int | None = None
+    results: str = "pickle"
 
 
 class _Replacement(NamedTuple):
@@ -123,6 +127,7 @@ class Pool:
         self._environment = environment
         self._start_process = start_process
         self._plan = plan or WorkerPlan()
+        self._decoders = decoders_for(self._plan.results)
         self._runtime = runtime
         self.streams = streams
         streams.open(runtime.delivery)
@@ -148,6 +153,11 @@ class Pool:
         self._logs: Mailbox[logging.LogRecord] = Mailbox(_handle, runtime.delivery)
         self._pid = os.getpid()
         _pools.add(self)
+
+    @property
+    def results(self) -> str:
+        """What the workers may send: `"pickle"` or `"safe"`."""
+        return self._plan.results
 
     # --- launching and ending; the caller's threads
 
@@ -641,7 +651,8 @@ class Pool:
             self.on_line(index, stream, line)
 
         try:
-            worker = Worker(self._environment, index, lambda: self._start_process(index, on_line), self)
+            start = partial(self._start_process, index, on_line)
+            worker = Worker(self._environment, index, start, self, self._decoders)
         except BaseException as error:
             self._starting.discard(index)
             if isinstance(error, (OSError, RuntimeError)):

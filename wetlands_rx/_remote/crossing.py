@@ -79,9 +79,30 @@ def not_loaded(
     from wetlands_rx._remote.unloadable import unloadable  # a start of a worker need not wait for it
 
     packed = value if isinstance(value, Packed) else Packed(value)
-    found = unloadable(packed.pickle, packed.buffers, error, names)
+    found = unloadable(packed.pickle, packed.buffers, error, names) if packed.trusted else None  # it loads once more
     advice = "it must be importable there: {}".format(side.advice) if found is not None and found.missing else ""
     return _failure(error, "cannot be loaded {}".format(side.where), what, found, advice)
+
+
+def refused(what: str, names: Sequence[str], value: Packed, error: BaseException, allowed: str) -> Failure:
+    """What to say of a value that was not loaded because its sender is not trusted.
+
+    Args:
+        what: What it is, in case that the part at fault is not found.
+        names: As in `not_loaded`.
+        value: The pickle, which nobody may load.
+        error: Why it was refused; the attributes of a `NotAllowed` lead to the part.
+        allowed: What would not be.
+    """
+    from wetlands_rx._remote.unloadable import part_named  # as above
+
+    type_name = getattr(error, "type_name", "")
+    found = part_named(value.pickle, getattr(error, "module", ""), getattr(error, "name", ""), names)
+    path = found.path if found is not None else ""
+    shown = " ({})".format(type_name) if type_name else ""
+    advice = 'return nothing but {}, or trust the environment with launch(results="pickle")'.format(allowed)
+    text = '{}{} cannot be loaded in the calling process with results="safe": {}; {}'
+    return Failure(text.format(path or what, shown, error, advice), (), "", path=path, type_name=type_name)
 
 
 def function_not_loaded(name: str, error: BaseException, side: Side) -> Failure:

@@ -82,6 +82,8 @@ def at_place(path: str, place: int) -> str:
 def _key(key: Any) -> str:
     kind = kind_of(key)
     plain = kind in _PLAIN_KEYS or (kind is tuple and all(type(part) in _PLAIN_KEYS for part in key))
+    if kind is str or kind is bytes:
+        key = key[:_MOST_KEY]
     # Any other one would have its own code run for its text.
     text = repr(key) if plain else "<{}>".format(name_of_type(kind))
     return text if len(text) <= _MOST_KEY else "{}...".format(text[: _MOST_KEY - 3])

@@ -21,6 +21,9 @@ LONGEST_S = 2.0
 """What is not found within this time is not looked for any more."""
 _MOST_BYTES = 1 << 25
 _LOOK_EACH = 1024
+_LONGEST_NAMED_S = 0.5
+_MOST_NAMED_BYTES = 1 << 20
+_MOST_MAKERS = 16
 _NOT_FOUND = re.compile(r"Can't get attribute '([^']+)' on ")
 _MAKERS = frozenset(
     ("copyreg.__newobj__", "copyreg.__newobj_ex__", "copyreg._reconstructor", "copy_reg._reconstructor")
@@ -292,8 +295,31 @@ def unloadable(pickled: Any, buffers: Sequence[Any], error: BaseException, names
         part, missing = _named_in(error, reader), True
         if part is None:
             part, missing = _failing(view, buffers, error, reader, until)
-        return None if part is None else _described(part, _roots(reader.root, names), missing)
+        return None if part is None else _described(part, _roots(reader.root, names), missing, until)
     except BaseException:  # noqa: BLE001 - it is damaged, or the user's code is asked for more than it is made for
+        return None
+
+
+def part_named(pickled: Any, module: str, name: str, names: Sequence[str]) -> Optional[Found]:
+    """Find the part of a class, or made by a function, of this name; for a pickle that nobody may load.
+
+    Args:
+        pickled: The pickle.
+        module: Where the class or function is.
+        name: Its name in there.
+        names: As in `unloadable`.
+    Returns:
+        The part; None when it was not found.
+    """
+    view = memoryview(pickled)
+    if not name or view.nbytes > _MOST_NAMED_BYTES:
+        return None
+    until = monotonic() + _LONGEST_NAMED_S
+    try:
+        reader = _Reader(bytes(view), until)
+        found = [one for one in reader.names if (one.module, one.name) == (module, name)]
+        return _described(found[0].part, _roots(reader.root, names), True, until) if found else None
+    except Exception:  # noqa: BLE001 - it is damaged, or worse
         return None
 
 
@@ -385,8 +411,8 @@ def _failing(
 # --- paths
 
 
-def _described(wanted: _Part, roots: Sequence[Tuple[str, _Part]], missing: bool) -> Optional[Found]:
-    path, part = next(((path, part) for path, part in _all(roots) if part is wanted), (None, wanted))
+def _described(wanted: _Part, roots: Sequence[Tuple[str, _Part]], missing: bool, until: float) -> Optional[Found]:
+    path, part = next(((path, part) for path, part in _all(roots, until) if part is wanted), (None, wanted))
     if path is None:
         return None
     name = _type_of(part)
@@ -394,18 +420,22 @@ def _described(wanted: _Part, roots: Sequence[Tuple[str, _Part]], missing: bool)
 
 
 def _type_of(part: _Part) -> str:
-    while part.made is not None:
+    for _ in range(_MOST_MAKERS):  # one may be said to have made itself
+        if part.made is None:
+            break
         function, args, _ = part.made
         part = args.inner[0] if function.value in _MAKERS and args.inner else function
     return str(part.value) if part.kind == "name" else part.kind if part.kind != "value" else type(part.value).__name__
 
 
-def _all(roots: Sequence[Tuple[str, _Part]]) -> Iterator[Tuple[str, _Part]]:
+def _all(roots: Sequence[Tuple[str, _Part]], until: float) -> Iterator[Tuple[str, _Part]]:
     """Each part once, with the path to it; outer ones first."""
     waiting = list(reversed(roots))
     seen: Set[int] = set()
     while waiting:
         path, part = waiting.pop()
+        if monotonic() > until:
+            raise _GivenUpError
         if id(part) not in seen:
             seen.add(id(part))
             yield path, part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from wetlands_rx._remote.crossing import CALLER, not_loaded
+from wetlands_rx._remote.crossing import CALLER, not_loaded, refused
 from wetlands_rx._task.call import WorkerInfo
 from wetlands_rx._task.lifecycle import Happening, PoolBroken, WorkerLost
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Raised
@@ -61,16 +61,27 @@ def opened(happening: Happening) -> Happening:
     if isinstance(happening, OutputUnopened):
         try:
             key, value = happening.packed.load()
+            return OutputSet(happening.task, _text(key), value)
         except BaseException as error:  # noqa: BLE001 - the user's code
             return _unloadable(
                 happening.task, "an output", ["the name of the output", "output"], happening.packed, error
             )
-        return OutputSet(happening.task, key, value)
     return happening
 
 
+def _text(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"the name of an output must be a text, not {type(key).__name__}")
+    return key
+
+
 def _unloadable(task: int, what: str, names: Sequence[str], packed: Packed, error: BaseException) -> Raised:
-    failure = not_loaded(what, names, packed, error, CALLER)
+    if packed.trusted:
+        failure = not_loaded(what, names, packed, error, CALLER)
+    else:
+        from wetlands_rx._wire.makers import ALLOWED_TYPES  # loaded already
+
+        failure = refused(what, names, packed, error, ALLOWED_TYPES)
     return failure._replace(remote_type="").message(task, "serialization")
 
 

@@ -18,7 +18,15 @@ from wetlands_rx._task.lifecycle import (
 from wetlands_rx._wire.arena import Block
 from wetlands_rx._wire.frames import Buffer
 from wetlands_rx._wire.items import Item, PackedItem, encode_items, is_number
-from wetlands_rx._wire.messages import CancelAcknowledged, ItemCanceled, ItemRaised, ItemsDone, Raised
+from wetlands_rx._wire.messages import (
+    CancelAcknowledged,
+    Finished,
+    FinishedUnopened,
+    ItemCanceled,
+    ItemRaised,
+    ItemsDone,
+    Raised,
+)
 from wetlands_rx._wire.target import FunctionValue
 
 PIECE_BYTES = 8192
@@ -232,6 +240,8 @@ class Items:
                 self._put([ItemCanceled()] * self.size)
             elif isinstance(happening, Raised):
                 self._put([ItemRaised(*happening[1:9])] * self.size)
+            elif isinstance(happening, (Finished, FinishedUnopened)):  # or nobody would ever answer for them
+                self._put([ItemRaised("the worker answered for one call", (), "", "serialization")] * self.size)
             elif isinstance(happening, PoolBroken):
                 failure = failure_of(happening, self.target, self._worker)
                 assert failure is not None

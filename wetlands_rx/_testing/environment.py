@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from reactivex.scheduler import VirtualTimeScheduler
 
@@ -17,7 +17,14 @@ from wetlands_rx._testing.functions import FakeCall, Functions
 from wetlands_rx._testing.pool import FakePool
 from wetlands_rx._testing.worker import FakeWorker
 from wetlands_rx._wire.target import FunctionValue
-from wetlands_rx.environment import Environment, EnvironmentStatistics, Located, checked_count, located
+from wetlands_rx.environment import (
+    Environment,
+    EnvironmentStatistics,
+    Located,
+    checked_count,
+    checked_results,
+    located,
+)
 from wetlands_rx.exceptions import NotLaunchedError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,6 +104,7 @@ class FakeEnvironment(Environment):
         preload: Any = (),
         worker_timeout: float | None = None,
         max_tasks_per_worker: int | None = None,
+        results: Literal["pickle", "safe"] = "pickle",
     ) -> None:
         """Let the workers be ready, at once. Does nothing when they are.
 
@@ -107,12 +115,14 @@ class FakeEnvironment(Environment):
             preload: Not used: there is nothing to import.
             worker_timeout: Not used: they are ready at once.
             max_tasks_per_worker: After so many calls another worker takes a worker's place; None: never.
+            results: Not used: functions are the test's own.
         Raises:
-            ValueError: `max_workers` or `max_tasks_per_worker` is not at least 1.
+            ValueError: `max_workers` or `max_tasks_per_worker` is not at least 1, or `results` is neither of the two.
         """
         checked_count("max_workers", max_workers)
         if max_tasks_per_worker is not None:
             checked_count("max_tasks_per_worker", max_tasks_per_worker)
+        checked_results(results)
         if self.launched():
             return
         self._exited = False

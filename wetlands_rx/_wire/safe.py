@@ -1,342 +1,363 @@
 """Load pickles of somebody who is not trusted: plain data and arrays, and nothing that runs anything.
 
-Python's own loader of pickles in Python, without the instructions that make objects of classes. A name stands for a
-function of ours, never for what it names, and each of those looks at what it is given. What else a pickle can do is to
-take long: a tuple that holds itself twice over, many times, has more elements than there are atoms, and as a key it would
-be hashed element by element; so keys are weighed first.
+A loader of our own, which knows only the instructions that plain data needs in protocols 4 and 5: none of them makes an
+object of a class, sets an attribute, or calls what a name stands for. A name stands for a `Maker`: a function of ours
+that looks at what it is given.
+
+What else a pickle can do is to take long, or much. A tuple that holds the same tuple twice, and so on, many times, has
+more elements than there are atoms, and as a key it would be hashed element by element; many keys can have one hash; a
+function of ours can be asked for the same thing over and over. So that is counted, and there is so much of it for each
+byte of the pickle.
 """
 
 from __future__ import annotations
 
-import datetime
-import io
+import collections
 import pickle
 import re
-from typing import Any, Callable, Dict, Iterable, List, NoReturn, Sequence, Tuple
+import struct
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
-from wetlands_rx._wire import arrays
+from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.frames import Buffer
+from wetlands_rx._wire.makers import Maker, NotAllowed, maker_for, require
+from wetlands_rx._wire.memory import LARGE_BYTES
 
-_MOST_IN_KEY = 10_000
-_DIGITS = re.compile(r"-?\d{1,4000}(/\d{1,4000})?\Z")
-_DTYPE = re.compile(r"[<>=|]?[?a-zA-NP-Z]\d*(\[[a-zA-Z0-9]+\])?\Z")  # all but objects
-_FIELDS = frozenset(("names", "formats", "offsets", "titles", "itemsize", "aligned", "record"))
-_DEEPEST_DTYPE = 10
-_PLACES = re.compile(r"(datetime|decimal|fractions|pathlib|collections|builtins|wetlands_rx\._wire\.arrays)(\.\w+)?\Z")
-
-
-class NotAllowed(pickle.UnpicklingError):
-    """The pickle wants something that plain data does not need."""
-
-
-class Maker:
-    """What a name in a pickle stands for: a function that makes a value, and nothing that can be changed."""
-
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_make", make)
-
-    def __call__(self, *args: Any) -> Any:
-        """Make the value; raises what the wrong arguments make it raise."""
-        return self._make(*args)
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise NotAllowed("a pickle changes a function")
+_FREE_WORK = 20_000
+_WORK_PER_BYTE = 8
+_DEEPEST_KEY = 64
+"""A tuple in a tuple is hashed on the stack of the thread."""
+_MOST_ALIKE = 64
+"""So many keys of one container may have the same hash: each is compared with all the others."""
+_LIGHT_KEYS = frozenset((type(None), bool, float, str, bytes))
+"""Whose hashes nobody can choose, or hardly differ."""
+_SMALL_INT = 1 << 60
+"""Below, an `int` is its own hash."""
+_PROTOCOLS = (4, 5)
+_FLOATS = re.compile(rb"(?:G.{8}){1,1000}", re.DOTALL)
+_ORDERED_DICT: Any = collections.OrderedDict
+_DEQUE: Any = collections.deque
 
 
-def _allowed(condition: bool, what: str) -> None:
-    if not condition:
-        raise NotAllowed("a pickle makes {} of something else than it should".format(what))
+class _Loader:
+    """One pickle on its way to be a value.
 
-
-def _elements(what: str, items: Any) -> List[Any]:
-    _allowed(type(items) is list or type(items) is tuple, what)
-    for item in items:
-        weigh(item)
-    return list(items)
-
-
-def _whole(what: str, numbers: Sequence[Any]) -> Sequence[int]:
-    _allowed(all(type(number) is int for number in numbers), what)
-    return numbers
-
-
-def _complex(real: float, imaginary: float) -> complex:
-    _allowed(type(real) is float and type(imaginary) is float, "a complex number")
-    return complex(real, imaginary)
-
-
-def _bytearray(data: Any = b"") -> bytearray:
-    _allowed(type(data) is bytes, "a bytearray")
-    return bytearray(data)
-
-
-def _slice(*parts: Any) -> slice:
-    _allowed(all(part is None or type(part) is int for part in parts), "a slice")
-    return slice(*parts)
-
-
-def _deque(items: Any = (), longest: Any = None) -> Any:
-    from collections import deque
-
-    _allowed(type(items) in (list, tuple) and (longest is None or type(longest) is int), "a deque")
-    return deque(items, longest)
-
-
-def _ordered(*nothing: Any) -> Any:
-    from collections import OrderedDict
-
-    _allowed(not nothing, "an ordered dictionary")
-    return OrderedDict()
-
-
-def _date(data: Any) -> datetime.date:
-    _allowed(type(data) is bytes and len(data) == 4, "a date")
-    made = datetime.date(data)  # type: ignore[call-arg, arg-type]
-    return datetime.date(made.year, made.month, made.day)  # which looks at the values
-
-
-def _time(data: Any, zone: Any = None) -> datetime.time:
-    _allowed(type(data) is bytes and len(data) == 6 and _is_zone(zone), "a time")
-    return _moment(b"\x07\xd0\x01\x01" + data, zone).timetz()
-
-
-def _moment(data: Any, zone: Any = None) -> datetime.datetime:
-    _allowed(type(data) is bytes and len(data) == 10 and _is_zone(zone), "a date and time")
-    year, month = int.from_bytes(data[:2], "big"), data[2] & 0x7F
-    microsecond = int.from_bytes(data[7:], "big")
-    fold = data[2] >> 7 or data[4] >> 7  # where a time and a date and time keep it
-    return datetime.datetime(year, month, data[3], data[4] & 0x7F, data[5], data[6], microsecond, zone, fold=fold)
-
-
-def _is_zone(zone: Any) -> bool:
-    return zone is None or type(zone) is datetime.timezone
-
-
-def _zone(offset: Any, *name: Any) -> datetime.timezone:
-    _allowed(type(offset) is datetime.timedelta and all(type(part) is str for part in name), "a time zone")
-    return datetime.timezone(offset, *name)
-
-
-def _decimal(text: Any) -> Any:
-    from decimal import Decimal
-
-    _allowed(type(text) is str and len(text) < 10_000, "a decimal number")
-    return Decimal(text)
-
-
-def _fraction(*parts: Any) -> Any:
-    from fractions import Fraction
-
-    if len(parts) == 1:
-        _allowed(type(parts[0]) is str and _DIGITS.match(parts[0]) is not None, "a fraction")
-        return Fraction(parts[0])
-    _allowed(len(parts) == 2, "a fraction")
-    return Fraction(*_whole("a fraction", parts))
-
-
-def _path(kind: str) -> Callable[..., Any]:
-    def make(*parts: Any) -> Any:
-        import pathlib
-
-        _allowed(all(type(part) is str for part in parts), "a path")
-        # Of another system too, whose own class cannot be made here.
-        return getattr(pathlib, kind.replace("Path", "PurePath") if "Pure" not in kind else kind)(*parts)
-
-    return make
-
-
-def _checked_dtype(description: Any, depth: int = 0) -> None:
-    _allowed(depth < _DEEPEST_DTYPE, "a dtype")
-    kind = type(description)
-    if kind is tuple and len(description) == 2:
-        _allowed(type(description[1]) is tuple, "a dtype")
-        _whole("a dtype", description[1])
-        _checked_dtype(description[0], depth + 1)
-    elif kind is dict:
-        _allowed(description.keys() == _FIELDS, "a dtype")
-        for form in description["formats"]:
-            _checked_dtype(form, depth + 1)
-    else:
-        _allowed(kind is str and _DTYPE.match(description) is not None, "a dtype")
-
-
-def _array(buffer: Any, dtype: Any, shape: Any, order: Any, writable: Any) -> Any:
-    _checked_dtype(dtype)
-    _allowed(type(buffer) in (bytearray, memoryview) and type(shape) is tuple and order in ("C", "F"), "an array")
-    _whole("an array", shape)
-    return arrays.rebuilt(buffer, dtype, shape, order, writable is True)
-
-
-def _scalar(data: Any, dtype: Any) -> Any:
-    _checked_dtype(dtype)
-    _allowed(type(data) is bytes, "a number of numpy's")
-    return arrays.rebuilt_scalar(data, dtype)
-
-
-def _only_array(make: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(array: Any, *others: Any) -> Any:
-        numpy = arrays.numpy_if_loaded()
-        _allowed(numpy is not None and type(array) is numpy.ndarray, "an array")
-        mask = others[0] if others else None
-        _allowed(mask is None or type(mask) is numpy.ndarray, "a masked array")
-        return make(array, *others)
-
-    return checked
-
-
-_MAKERS: Dict[Tuple[str, str], Maker] = {
-    (module, name): Maker(make)
-    for module, name, make in [
-        ("builtins", "complex", _complex),
-        ("builtins", "bytearray", _bytearray),
-        ("builtins", "range", lambda *parts: range(*_whole("a range", parts))),
-        ("builtins", "slice", _slice),
-        ("builtins", "set", lambda items=(): set(_elements("a set", items))),
-        ("builtins", "frozenset", lambda items=(): frozenset(_elements("a frozenset", items))),
-        ("collections", "deque", _deque),
-        ("collections", "OrderedDict", _ordered),
-        ("datetime", "date", _date),
-        ("datetime", "time", _time),
-        ("datetime", "datetime", _moment),
-        ("datetime", "timedelta", lambda *parts: datetime.timedelta(*_whole("a time span", parts))),
-        ("datetime", "timezone", _zone),
-        ("decimal", "Decimal", _decimal),
-        ("fractions", "Fraction", _fraction),
-        *(("pathlib", kind, _path(kind)) for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
-        *(("pathlib._local", kind, _path(kind)) for kind in ("PosixPath", "WindowsPath")),
-        *(("pathlib._local", kind, _path(kind)) for kind in ("PurePosixPath", "PureWindowsPath")),
-        ("wetlands_rx._wire.arrays", "rebuilt", _array),
-        ("wetlands_rx._wire.arrays", "rebuilt_scalar", _scalar),
-        ("wetlands_rx._wire.arrays", "rebuilt_masked", _only_array(arrays.rebuilt_masked)),
-        ("wetlands_rx._wire.arrays", "rebuilt_records", _only_array(arrays.rebuilt_records)),
-    ]
-}
-ALLOWED_TYPES = (
-    "None, bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range, slice, "
-    "collections.deque and OrderedDict, datetime.date, time, datetime, timedelta and timezone, decimal.Decimal, "
-    "fractions.Fraction, paths, and numpy's arrays and scalars without Python objects"
-)
-
-
-def weigh(key: Any) -> None:
-    """Refuse a key of which a hash would take for ever, or more of the stack than there is.
-
-    Raises:
-        NotAllowed: it has too many elements, all counted as often as they occur.
+    Args:
+        pickled: The pickle.
+        buffers: Its out-of-band buffers.
     """
-    weighed = 0
-    waiting: List[Iterable[Any]] = [(key,)]
-    while waiting:
-        for one in waiting.pop():
-            weighed += 1
-            if weighed > _MOST_IN_KEY or len(waiting) > _MOST_IN_KEY:
-                raise NotAllowed("a pickle has a key of more than {} elements".format(_MOST_IN_KEY))
-            if type(one) is tuple or type(one) is frozenset:
-                waiting.append(one)
 
+    def __init__(self, pickled: Buffer, buffers: Iterable[Buffer]) -> None:
+        small = len(pickled) < LARGE_BYTES and type(pickled) is not bytes
+        self._data = bytes(pickled) if small else pickled  # it is read faster then
+        self._buffers = iter(buffers)
+        self._at = 0
+        self.stack: List[Any] = []
+        self._below: List[List[Any]] = []  # what was there before each mark
+        self._memo: List[Any] = []
+        self._left = _FREE_WORK + _WORK_PER_BYTE * len(self._data)
+        self._hashes: Dict[int, Tuple[Any, Dict[int, int]]] = {}  # by the id of the container, which is held there
 
-_python_unpickler: Any = getattr(pickle, "_Unpickler")  # noqa: B009 - it has no public name
+    def load(self) -> Any:
+        data, steps, stop = self._data, _STEPS, pickle.STOP[0]
+        while True:
+            at = self._at
+            code = data[at]
+            self._at = at + 1
+            if code == stop:
+                break
+            step = steps.get(code)
+            if step is None:
+                raise NotAllowed("the pickle has the instruction {!r}, which no plain data needs".format(chr(code)))
+            step(self)
+        require(self._at == len(data) and len(self.stack) == 1 and not self._below, "a value")
+        return self._plain(self.stack)[0]
 
+    def spend(self, work: int) -> None:
+        self._left -= work
+        if self._left < 0:
+            raise NotAllowed("the pickle is made to take long")
 
-class _Loader(_python_unpickler):  # type: ignore[misc]
-    """Loads plain data."""
+    def _take(self, count: int) -> Buffer:
+        at, end = self._at, self._at + count
+        if count < 0 or end > len(self._data):
+            raise NotAllowed("the pickle is cut off")
+        self._at = end
+        return self._data[at:end]
 
-    dispatch: Dict[int, Callable[[Any], None]] = dict(_python_unpickler.dispatch)
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._take(size), "little")
 
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _MAKERS[module, name]
-        except KeyError:
-            raise NotAllowed("{}.{} is not plain data: {}".format(module, name, ALLOWED_TYPES)) from None
+    def _since_mark(self) -> List[Any]:
+        items, self.stack = self.stack, self._below.pop()
+        return self._plain(items)
+
+    @staticmethod
+    def _plain(items: List[Any]) -> List[Any]:
+        if Maker in set(map(type, items)):
+            raise NotAllowed("the pickle keeps a function")
+        return items
+
+    # --- keys
+
+    def _look_at_keys(self, target: Any, keys: Sequence[Any]) -> None:
+        """Refuse keys with which a dictionary or set would take long, or more of the stack than there is."""
+        kinds = set(map(kind_of, keys))
+        if kinds <= _LIGHT_KEYS:
+            return
+        if kinds == {int} and min(keys) > -_SMALL_INT and max(keys) < _SMALL_INT:
+            return
+        _, alike = self._hashes.setdefault(id(target), (target, {}))
+        for key in keys:
+            before = self._left
+            self._weigh(key)
+            code = hash(key)
+            others = alike.get(code, 0)
+            alike[code] = others + 1
+            if others >= _MOST_ALIKE:
+                raise NotAllowed("the pickle has many keys with the same hash")
+            self.spend((before - self._left) * others // 8)
+
+    def _weigh(self, key: Any) -> None:
+        """Count the elements of a key, each as often as it occurs."""
+        level = [key]
+        for _ in range(_DEEPEST_KEY):
+            inner: List[Any] = []
+            for one in level:
+                kind = kind_of(one)
+                if kind is tuple:
+                    self.spend(1 + len(one))
+                    inner.extend(one)
+                elif kind is int:
+                    self.spend(1 + one.bit_length() // 64)
+                else:
+                    self.spend(1 + len(one) // 4 if kind is frozenset else 8)
+            if not inner:
+                return
+            level = inner
+        raise NotAllowed("the pickle has a key of more than {} levels".format(_DEEPEST_KEY))
+
+    # --- instructions
+
+    def _nothing(self) -> None:
+        """Of no meaning here."""
+
+    def load_proto(self) -> None:
+        version = self._number(1)
+        if version not in _PROTOCOLS:
+            raise NotAllowed("the pickle has protocol {}, and not 4 or 5".format(version))
+
+    def load_frame(self) -> None:
+        self._take(8)  # how much follows, for who reads from a file
+
+    def load_mark(self) -> None:
+        self._below.append(self.stack)
+        self.stack = []
+
+    def load_pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.stack = self._below.pop()
+
+    def load_pop_mark(self) -> None:
+        self.stack = self._below.pop()
+
+    def load_memoize(self) -> None:
+        self._memo.append(self.stack[-1])
+
+    def load_get(self) -> None:
+        self.stack.append(self._memo[self._number(1)])
+
+    def load_long_get(self) -> None:
+        self.stack.append(self._memo[self._number(4)])
+
+    def load_float(self) -> None:
+        run = _FLOATS.match(self._data, self._at - 1)  # a list of them has many
+        if run is None:
+            raise NotAllowed("the pickle is cut off")
+        self._at = run.end()
+        self.stack += [number for (number,) in _FLOAT.iter_unpack(run.group())]
+
+    def load_int(self) -> None:
+        self.stack.append(int.from_bytes(self._take(4), "little", signed=True))
+
+    def load_int1(self) -> None:
+        self.stack.append(self._number(1))
+
+    def load_int2(self) -> None:
+        self.stack.append(self._number(2))
+
+    def load_long1(self) -> None:
+        self.stack.append(int.from_bytes(self._take(self._number(1)), "little", signed=True))
+
+    def load_long4(self) -> None:
+        self.stack.append(int.from_bytes(self._take(self._number(4)), "little", signed=True))
+
+    def load_text(self, size: int) -> None:
+        self.stack.append(str(self._take(self._number(size)), "utf-8", "surrogatepass"))
+
+    def load_bytes(self, size: int) -> None:
+        self.stack.append(bytes(self._take(self._number(size))))
+
+    def load_bytearray(self) -> None:
+        self.stack.append(bytearray(self._take(self._number(8))))
+
+    def load_next_buffer(self) -> None:
+        buffer = next(self._buffers, None)
+        if buffer is None:
+            raise NotAllowed("the pickle has more buffers than have come")
+        self.stack.append(memoryview(buffer))
+
+    def load_readonly_buffer(self) -> None:
+        require(type(self.stack[-1]) is memoryview, "a buffer")
+        self.stack[-1] = self.stack[-1].toreadonly()
+
+    def load_tuple(self) -> None:
+        items = tuple(self._since_mark())
+        self.stack.append(items)
+
+    def load_tuple_of(self, count: int) -> None:
+        stack = self.stack
+        require(len(stack) >= count, "a tuple")
+        stack[-count:] = [tuple(self._plain(stack[-count:]))]
+
+    def load_list(self) -> None:
+        self.stack.append([])
+
+    def load_append(self) -> None:
+        self._extend(self._plain([self.stack.pop()]))
+
+    def load_appends(self) -> None:
+        self._extend(self._since_mark())
+
+    def _extend(self, items: List[Any]) -> None:
+        target = self.stack[-1]
+        kind = kind_of(target)
+        require(kind is list or kind is _DEQUE, "a list")
+        target.extend(items)
+
+    def load_dict(self) -> None:
+        self.stack.append({})
+
+    def load_set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set(self._plain([key, value]))
+
+    def load_set_items(self) -> None:
+        self._set(self._since_mark())
+
+    def _set(self, items: List[Any]) -> None:
+        target = self.stack[-1]
+        kind = kind_of(target)
+        require((kind is dict or kind is _ORDERED_DICT) and len(items) % 2 == 0, "a dictionary")
+        keys = items[::2]
+        self._look_at_keys(target, keys)
+        target.update(zip(keys, items[1::2]))
+
+    def load_empty_set(self) -> None:
+        self.stack.append(set())
+
+    def load_add_items(self) -> None:
+        items, target = self._since_mark(), self.stack[-1]
+        require(type(target) is set, "a set")
+        self._look_at_keys(target, items)
+        target.update(items)
+
+    def load_frozenset(self) -> None:
+        items = self._since_mark()
+        self._look_at_keys(items, items)
+        self.stack.append(frozenset(items))
+
+    def load_name(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        require(type(name) is str and type(module) is str, "a name")
+        self.stack.append(maker_for(module, name))
 
     def load_reduce(self) -> None:
         args = self.stack.pop()
-        make = self.stack[-1]
-        if type(make) is not Maker or type(args) is not tuple:
-            raise NotAllowed("a pickle calls something")
-        self.stack[-1] = make(*args)
-
-    def load_setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._set_items((key, value))
-
-    def load_setitems(self) -> None:
-        self._set_items(self.pop_mark())
-
-    def _set_items(self, items: Sequence[Any]) -> None:
-        target = self.stack[-1]
-        if not isinstance(target, dict):
-            raise NotAllowed("a pickle sets the elements of something else than a dictionary")
-        for place in range(0, len(items), 2):
-            weigh(items[place])
-            target[items[place]] = items[place + 1]
-
-    def load_additems(self) -> None:
-        items = self.pop_mark()
-        target = self.stack[-1]
-        _allowed(type(target) is set, "a set")
-        target.update(_elements("a set", items))
-
-    def load_frozenset(self) -> None:
-        self.append(frozenset(_elements("a frozenset", self.pop_mark())))
-
-    def load_append(self) -> None:
-        self._extend([self.stack.pop()])
-
-    def load_appends(self) -> None:
-        self._extend(self.pop_mark())
-
-    def _extend(self, items: List[Any]) -> None:
-        from collections import deque
-
-        target = self.stack[-1]
-        _allowed(type(target) is list or type(target) is deque, "a list")
-        target.extend(items)
-
-    def load_refused(self) -> None:
-        raise NotAllowed("a pickle makes an object of a class")
-
-    def load_dict(self) -> None:
-        items = self.pop_mark()
-        self.append({})
-        self._set_items(items)
+        maker = self.stack[-1]
+        require(type(maker) is Maker and type(args) is tuple, "a call")
+        self.spend(1 + len(args))
+        self.stack[-1] = maker.make(self.spend, *args)
 
 
-for _code, _load in [
-    (pickle.REDUCE, _Loader.load_reduce),
-    (pickle.SETITEM, _Loader.load_setitem),
-    (pickle.SETITEMS, _Loader.load_setitems),
-    (pickle.ADDITEMS, _Loader.load_additems),
-    (pickle.FROZENSET, _Loader.load_frozenset),
-    (pickle.APPEND, _Loader.load_append),
-    (pickle.APPENDS, _Loader.load_appends),
-    (pickle.DICT, _Loader.load_dict),
-    *(
-        (code, _Loader.load_refused)
-        for code in (
-            pickle.BUILD,
-            pickle.INST,
-            pickle.OBJ,
-            pickle.NEWOBJ,
-            pickle.NEWOBJ_EX,
-            pickle.EXT1,
-            pickle.EXT2,
-            pickle.EXT4,
-            pickle.PERSID,
-            pickle.BINPERSID,
-        )
-    ),
-]:
-    _Loader.dispatch[_code[0]] = _load
+_FLOAT = struct.Struct(">xd")
+_Step = Callable[[_Loader], None]
 
 
-def loads(pickled: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
+def _push(value: Any) -> _Step:
+    return lambda loader: loader.stack.append(value)
+
+
+def _sized(step: Callable[[_Loader, int], None], size: int) -> _Step:
+    return lambda loader: step(loader, size)
+
+
+_STEPS: Dict[int, _Step] = {
+    code[0]: step
+    for code, step in [
+        (pickle.PROTO, _Loader.load_proto),
+        (pickle.FRAME, _Loader.load_frame),
+        (pickle.MARK, _Loader.load_mark),
+        (pickle.POP, _Loader.load_pop),
+        (pickle.POP_MARK, _Loader.load_pop_mark),
+        (pickle.MEMOIZE, _Loader.load_memoize),
+        (pickle.BINGET, _Loader.load_get),
+        (pickle.LONG_BINGET, _Loader.load_long_get),
+        (pickle.NONE, _push(None)),
+        (pickle.NEWTRUE, _push(True)),
+        (pickle.NEWFALSE, _push(False)),
+        (pickle.BINFLOAT, _Loader.load_float),
+        (pickle.BININT, _Loader.load_int),
+        (pickle.BININT1, _Loader.load_int1),
+        (pickle.BININT2, _Loader.load_int2),
+        (pickle.LONG1, _Loader.load_long1),
+        (pickle.LONG4, _Loader.load_long4),
+        (pickle.SHORT_BINUNICODE, _sized(_Loader.load_text, 1)),
+        (pickle.BINUNICODE, _sized(_Loader.load_text, 4)),
+        (pickle.BINUNICODE8, _sized(_Loader.load_text, 8)),
+        (pickle.SHORT_BINBYTES, _sized(_Loader.load_bytes, 1)),
+        (pickle.BINBYTES, _sized(_Loader.load_bytes, 4)),
+        (pickle.BINBYTES8, _sized(_Loader.load_bytes, 8)),
+        (pickle.BYTEARRAY8, _Loader.load_bytearray),
+        (pickle.NEXT_BUFFER, _Loader.load_next_buffer),
+        (pickle.READONLY_BUFFER, _Loader.load_readonly_buffer),
+        (pickle.EMPTY_TUPLE, _push(())),
+        (pickle.TUPLE, _Loader.load_tuple),
+        (pickle.TUPLE1, _sized(_Loader.load_tuple_of, 1)),
+        (pickle.TUPLE2, _sized(_Loader.load_tuple_of, 2)),
+        (pickle.TUPLE3, _sized(_Loader.load_tuple_of, 3)),
+        (pickle.EMPTY_LIST, _Loader.load_list),
+        (pickle.APPEND, _Loader.load_append),
+        (pickle.APPENDS, _Loader.load_appends),
+        (pickle.EMPTY_DICT, _Loader.load_dict),
+        (pickle.SETITEM, _Loader.load_set_item),
+        (pickle.SETITEMS, _Loader.load_set_items),
+        (pickle.EMPTY_SET, _Loader.load_empty_set),
+        (pickle.ADDITEMS, _Loader.load_add_items),
+        (pickle.FROZENSET, _Loader.load_frozenset),
+        (pickle.STACK_GLOBAL, _Loader.load_name),
+        (pickle.REDUCE, _Loader.load_reduce),
+    ]
+}
+
+
+def loads(pickled: Buffer, buffers: Iterable[Buffer] = ()) -> Any:
     """Load plain data.
 
+    Args:
+        pickled: A pickle of protocol 4 or 5.
+        buffers: Its out-of-band buffers.
     Raises:
-        NotAllowed: it is something else.
-        Exception: it is no pickle.
+        NotAllowed: it is something else, or would take long.
+        UnpicklingError: it is no pickle, or the values in it cannot be.
+        ImportError: it has arrays, and there is no numpy here.
+        MemoryError: there is not enough memory.
     """
-    return _Loader(io.BytesIO(pickled), buffers=buffers).load()
+    try:
+        return _Loader(pickled, buffers).load()
+    except (pickle.UnpicklingError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise pickle.UnpicklingError("the pickle is damaged: {!r}".format(error)) from error

@@ -47,9 +47,13 @@ class Packed:
         pickled: The pickle.
         buffers: In order.
         blocks: The flags of those of them that are lent by an arena.
+
+    Attributes:
+        trusted: Whoever pickled it may have its code run.
     """
 
     __slots__ = ("blocks", "buffers", "pickle")
+    trusted = True
 
     def __init__(self, pickled: Buffer, buffers: Tuple[Buffer, ...] = (), blocks: Tuple[int, ...] = ()) -> None:
         self.pickle = pickled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import threading
@@ -33,7 +34,7 @@ def arena_file() -> ArenaFile | None:
     if not hasattr(os, "memfd_create") or not hasattr(mmap, "MADV_REMOVE"):
         return None
     try:
-        descriptor = os.memfd_create("wetlands-arena", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("wetlands-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError:  # no descriptor is left, or a system that forbids it
         return None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -45,10 +46,17 @@ def arena_file() -> ArenaFile | None:
         with contextlib.suppress(OSError, ValueError):
             os.ftruncate(descriptor, size)
             mmap.mmap(descriptor, size).close()
+            seal(descriptor)
             return ArenaFile(descriptor, size, min(memory // 2, size - FLAGS_BYTES))
         size //= 4
     os.close(descriptor)
     return None
+
+
+def seal(descriptor: int) -> None:
+    """Let nobody change the size of a file in memory: whoever then touches what is not there any more is killed."""
+    with contextlib.suppress(OSError):  # a system that knows no seals
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
 
 
 class CallersArena(Arena):

@@ -12,7 +12,7 @@ from reactivex import Observable
 from wetlands_rx._remote.channel import send_all
 from wetlands_rx._streams.hot import HotSubject
 from wetlands_rx._streams.mailbox import Threads
-from wetlands_rx._wire import codec
+from wetlands_rx._wire.decoders import TRUSTED, Decoders
 from wetlands_rx._wire.frames import Buffer, FrameDecoder
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import Up, Updated
@@ -36,6 +36,7 @@ class WorkerConnection:
         on_end: Called once, last, on the reader thread: with None at the end of the stream, else with what is wrong.
         threads: Who calls those who observe `messages`.
         leases: The arena through which arrays come.
+        decoders: How messages are read.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class WorkerConnection:
         on_end: Callable[[ProtocolError | None], None],
         threads: Threads,
         leases: Leases | None = None,
+        decoders: Decoders = TRUSTED,
     ) -> None:
         self._socket = sock
         self._leases = leases
+        self._decode = decoders.up
         self._on_messages = on_messages
         self._on_end = on_end
         self._sending = threading.Lock()  # keeps frames whole
@@ -133,7 +136,7 @@ class WorkerConnection:
             self._take_in(decoder, received)  # nothing of it is held here while the next message is waited for
 
     def _take_in(self, decoder: FrameDecoder, received: int) -> None:
-        decode, leases = codec.decode_up, self._leases
+        decode, leases = self._decode, self._leases
         messages: list[Up] = []
         wrong: ProtocolError | None = None
         try:

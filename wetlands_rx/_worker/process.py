@@ -19,7 +19,7 @@ from weakref import WeakSet
 from wetlands_rx._remote.page import PAGE_BYTES, LeftBehind, SharedPage
 from wetlands_rx._wire.forks import children_see
 from wetlands_rx._wire.leases import Leases
-from wetlands_rx._worker.arenas import CallersArena, arena_file
+from wetlands_rx._worker.arenas import CallersArena, arena_file, seal
 from wetlands_rx._worker.output_lines import OutputLines, PrintedLine
 from wetlands_rx._worker.supervisor import Supervisor
 
@@ -256,10 +256,12 @@ def _pidfd_of(pid: int) -> int:
 def memory_file() -> int:
     """A descriptor of a file for a `SharedPage`, which has no name."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("wetlands-page", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+        descriptor = os.memfd_create("wetlands-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, PAGE_BYTES)
+        seal(descriptor)
+        return descriptor
+    with tempfile.TemporaryFile() as file:
+        descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, PAGE_BYTES)
     return descriptor
 

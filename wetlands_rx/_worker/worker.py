@@ -13,8 +13,8 @@ from wetlands_rx._task.items import Items, Outcomes
 from wetlands_rx._task.lifecycle import Dispatched
 from wetlands_rx._task.streams import Streams, WorkerMessage
 from wetlands_rx._wire import codec
+from wetlands_rx._wire.decoders import TRUSTED, Decoders
 from wetlands_rx._wire.frames import frames_of
-from wetlands_rx._wire.items import read_records
 from wetlands_rx._wire.messages import (
     CancelAcknowledged,
     Finished,
@@ -125,6 +125,7 @@ class Worker:
         index: Its place in the pool, from 0.
         start_process: Starts the process.
         owner: Is told what happens.
+        decoders: How what it says is read.
     """
 
     def __init__(
@@ -133,12 +134,14 @@ class Worker:
         index: int,
         start_process: Callable[[], WorkerProcess],
         owner: WorkerOwner,
+        decoders: Decoders = TRUSTED,
     ) -> None:
         self.index = index
         self.ready = False
         self.python = (0, 0)  # until it is ready
         self.answered = 0
         self._owner = owner
+        self._decoders = decoders
         self._lock = threading.Lock()  # guards the fields below
         self._held: dict[int, Work] = {}
         self._handing: set[int] = set()
@@ -157,6 +160,7 @@ class Worker:
             self._on_end,
             owner.delivery,
             self._process.leases,
+            decoders,
         )
 
     def start(self, id_base: int, preload: Sequence[str] = ()) -> None:
@@ -403,9 +407,8 @@ class Worker:
         """The answers that it had not sent yet."""
         frames = self._process.left_behind.frames
         with contextlib.suppress(ProtocolError):  # the user's code may write there
-            messages = [
-                message for frame in frames_of(frames) for message in codec.decode_up(frame, self._process.leases)
-            ]
+            decode, leases = self._decoders.up, self._process.leases
+            messages = [message for frame in frames_of(frames) for message in decode(frame, leases)]
             self._on_messages(messages)
 
     def _begun(self, calls: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -416,13 +419,12 @@ class Worker:
             if isinstance(call, Items):
                 with contextlib.suppress(ProtocolError):  # the user's code may write there
                     _, first, records = self._process.left_behind
-                    done = ItemsDone(
-                        began, first, read_records(memoryview(records), self._process.leases), 0.0, last=False
-                    )
-                    outcomes = call.take(done)
-                    if outcomes is not None:
-                        self._owner.on_outcomes(done._replace(outcomes=outcomes.values))
-                        outcomes.tell()
+                    outcomes = self._decoders.records(memoryview(records), self._process.leases)
+                    done = ItemsDone(began, first, outcomes, 0.0, last=False)
+                    taken = call.take(done)
+                    if taken is not None:
+                        self._owner.on_outcomes(done._replace(outcomes=taken.values))
+                        taken.tell()
         return begun, [call for call in calls if call.number != began]
 
     def _died(self) -> WorkerDiedError:

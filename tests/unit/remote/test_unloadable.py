@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from tests.support import hostile
 from wetlands_rx._remote import unloadable as module
 from wetlands_rx._remote.places import Found
-from wetlands_rx._remote.unloadable import unloadable
+from wetlands_rx._remote.unloadable import part_named, unloadable
 from wetlands_rx._wire.values import pack
 
 
@@ -175,3 +176,38 @@ def test_what_takes_too_long_or_no_memory_is_given_up(monkeypatch: pytest.Monkey
     assert find(pickled) is not None
     monkeypatch.setattr(module, "LONGEST_S", -1.0)
     assert find(pickled) is None
+
+
+# --- of a pickle that nobody may load
+
+
+def test_a_part_is_found_by_its_name_without_loading_anything() -> None:
+    command = hostile.made("os", "system", hostile.text("x"))
+    rows = hostile.LIST + hostile.MARK + hostile.data(1) + command + hostile.APPENDS
+    pickled = hostile.whole(hostile.DICT, hostile.MARK, hostile.text("a"), rows, b"u")
+    found = part_named(pickled, "os", "system", ["result"])
+    assert found is not None
+    assert found.path == "result['a'][1]"
+    assert part_named(pickled, "os", "popen", ["result"]) is None
+    assert part_named(pickled, "", "", ["result"]) is None
+
+
+def test_a_part_is_looked_for_in_all_that_is_hostile_without_harm() -> None:
+    for one in hostile.corpus():
+        for place, name, _ in hostile.CALLS[:2]:
+            part_named(one.pickled, place, name, ["result"])
+    assert not hostile.CALLED
+
+
+def test_an_object_that_is_said_to_have_made_itself_is_no_end_of_search() -> None:
+    arguments = hostile.LIST + hostile.MEMOIZE
+    itself = hostile.name("copyreg", "_reconstructor") + arguments + hostile.REDUCE + hostile.MEMOIZE
+    closed = itself + b"h\x00h\x01a0"
+    pickled = hostile.whole(hostile.DICT, hostile.MARK, closed, hostile.name("os", "system"), b"u")
+    part_named(pickled, "os", "system", ["result"])
+
+
+def test_what_is_nested_too_deeply_to_be_described_in_time_has_no_path() -> None:
+    deep = hostile.LIST * 150_000 + hostile.name("os", "system") + hostile.APPEND * 150_000
+    found = part_named(hostile.whole(deep), "os", "system", ["result"])
+    assert found is None or found.path.startswith("result[0][0]")
