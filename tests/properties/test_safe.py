@@ -19,7 +19,7 @@ from wetlands_rx._wire import safe, untrusted
 from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.codec import encode_hello, encode_log, encode_result, encode_updates
 from wetlands_rx._wire.frames import Frame, frames_of
-from wetlands_rx._wire.values import pack
+from wetlands_rx._wire.packing import pack
 from wetlands_rx.exceptions import ProtocolError
 
 KEYS = st.one_of(

@@ -17,7 +17,8 @@ from wetlands_rx._wire.messages import (
     Raised,
     Updated,
 )
-from wetlands_rx._wire.values import Packed, pack
+from wetlands_rx._wire.packing import pack
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import WorkerDiedError
 from wetlands_rx.task import TaskEvent, TaskEventType
 from wetlands_rx.testing import WORKER, FakeRunner

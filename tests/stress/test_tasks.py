@@ -23,7 +23,8 @@ from wetlands_rx._streams.mailbox import Mailbox, Step
 from wetlands_rx._streams.subject import Listener
 from wetlands_rx._task.lifecycle import CancelRequested, Dispatched, EnvironmentExited, Happening, WorkerLost
 from wetlands_rx._wire.messages import CancelAcknowledged, Finished, FinishedUnopened, Raised, Updated
-from wetlands_rx._wire.values import Packed, pack
+from wetlands_rx._wire.packing import pack
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.environment import Environment, EnvironmentStatistics
 from wetlands_rx.exceptions import ExecutionException, WorkerDiedError
 from wetlands_rx.task import Task, TaskEvent, TaskEventType, TaskStatus

@@ -10,13 +10,13 @@ import importlib
 import importlib.util
 import io
 import os
-import pickle
 import sys
 from collections import OrderedDict
 from types import ModuleType
 from typing import Any, Callable, List, Optional, Tuple
 
 from wetlands_rx._remote.modules import FunctionNotFound, FunctionNotLoaded, ModuleLoader, wants_handle
+from wetlands_rx._wire.moved import MovedUnpickler
 from wetlands_rx._wire.target import FunctionValue
 
 _LIBRARY = "cloudpickle"
@@ -121,7 +121,7 @@ def _loaded(value: FunctionValue) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(MovedUnpickler):
     """Loads with the caller's cloudpickle, whatever the environment has.
 
     Attributes:
@@ -138,13 +138,7 @@ class _Unpickler(pickle.Unpickler):
             _load_library(self._library)
             found = getattr(importlib.import_module(_PRIVATE + module[len(_LIBRARY) :]), name)
             return self._noting(found) if name in _MAKERS else found
-        try:
-            return super().find_class(module, name)
-        except ModuleNotFoundError:
-            other = _other_numpy(module)
-            if not other:
-                raise
-            return super().find_class(other, name)
+        return super().find_class(module, name)
 
     def _noting(self, make: Callable[..., type]) -> Callable[..., type]:
         def made(*args: Any) -> type:
@@ -153,14 +147,6 @@ class _Unpickler(pickle.Unpickler):
             return kind
 
         return made
-
-
-def _other_numpy(module: str) -> str:
-    """What another numpy calls this module of its: version 2 moved `numpy.core` to `numpy._core`."""
-    for core, other in (("numpy._core", "numpy.core"), ("numpy.core", "numpy._core")):
-        if module == core or module.startswith(core + "."):
-            return other + module[len(core) :]
-    return ""
 
 
 def _load_library(folder: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wetlands_rx._task.lifecycle import Happening
 from wetlands_rx._wire.arena import Block
-from wetlands_rx._wire.values import SharedParts
+from wetlands_rx._wire.bodies import SharedParts
 
 if TYPE_CHECKING:
     from wetlands_rx._streams.delivery import Delivery

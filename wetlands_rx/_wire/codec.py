@@ -7,6 +7,7 @@ import struct
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from wetlands_rx._wire.arena import Arena
+from wetlands_rx._wire.bodies import Body, SharedParts, body_parts, open_body
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.items import ITEMS, ITEMS_DONE, decode_items, decode_outcomes
 from wetlands_rx._wire.leases import Leases
@@ -31,23 +32,19 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
-from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
-from wetlands_rx._wire.values import (
+from wetlands_rx._wire.packing import (
     LARGE_PIECES,
     PLAIN_PICKLE,
-    Body,
     CopyBuffer,
-    SharedParts,
     body_for_now,
-    body_parts,
     copied,
     copied_part,
-    is_plain,
-    open_body,
     pack,
     pack_parts,
     weight,
 )
+from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
+from wetlands_rx._wire.values import is_plain
 from wetlands_rx.exceptions import ProtocolError
 
 PROTOCOL_VERSION = 4

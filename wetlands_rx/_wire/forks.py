@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import os
 from typing import Iterator
 
 
@@ -22,12 +22,14 @@ def children_see(inode: int, other_than: int = 0) -> bool:
 
 
 def _children() -> Iterator[int]:
-    found = glob.glob("/proc/self/task/*/children")
-    if not found:
-        raise FileNotFoundError("/proc/self/task/*/children")
-    for path in found:
-        with contextlib.suppress(FileNotFoundError), open(path) as file:  # else a thread that has ended
+    tasks = "/proc/self/task"
+    readable = False
+    for task in os.listdir(tasks):
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(tasks, task, "children")) as file:
+            readable = True  # else the thread has ended; or the kernel does not tell
             yield from map(int, file.read().split())
+    if not readable:
+        raise FileNotFoundError(os.path.join(tasks, "children"))
 
 
 def _sees(pid: int, inode: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.arena import Arena, Block
 from wetlands_rx._wire.arrays import kind_of
+from wetlands_rx._wire.bodies import Part, SharedParts, body_of_one, body_parts, open_body
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
@@ -27,25 +28,19 @@ from wetlands_rx._wire.messages import (
     ItemUnopened,
     Outcome,
 )
-from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
-from wetlands_rx._wire.values import (
+from wetlands_rx._wire.packing import (
     LARGE_PIECES,
     PLAIN_PICKLE,
     CopyBuffer,
-    Packed,
-    Part,
-    SharedParts,
     body_for_now,
-    body_of_one,
-    body_parts,
     copied,
     copied_part,
-    is_plain,
-    open_body,
     pack,
     pack_parts,
     weight,
 )
+from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
+from wetlands_rx._wire.values import Packed, is_plain
 from wetlands_rx.exceptions import ProtocolError
 
 ITEMS, ITEMS_DONE = 7, 24

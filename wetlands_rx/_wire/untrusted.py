@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arrays import kind_of
+from wetlands_rx._wire.bodies import open_body
 from wetlands_rx._wire.frames import BUFFERS, Buffer, Frame
 from wetlands_rx._wire.items import ITEMS_DONE
 from wetlands_rx._wire.leases import Leases
@@ -35,7 +36,7 @@ from wetlands_rx._wire.messages import (
     Updated,
 )
 from wetlands_rx._wire.safe import loads
-from wetlands_rx._wire.values import Packed, open_body
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import ProtocolError
 
 _SOON_BYTES = 4096

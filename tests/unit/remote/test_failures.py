@@ -12,7 +12,7 @@ import pytest
 
 from wetlands_rx._remote import failures
 from wetlands_rx._remote.failures import MOST_ORIGINAL_BYTES, Failure, describe, kind_of_failure
-from wetlands_rx._wire.values import kind_of
+from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx.exceptions import RemoteException, SerializationError
 
 
@@ -107,7 +107,8 @@ def test_lines_have_no_line_ends() -> None:
 
 
 def test_frames_of_the_library_above_the_users_code_are_left_out() -> None:
-    from wetlands_rx._wire.values import Packed, pack
+    from wetlands_rx._wire.packing import pack
+    from wetlands_rx._wire.values import Packed
 
     pickled, _ = pack(Trap())
     failure = caught(Packed(pickled).load)

@@ -15,7 +15,7 @@ from tests.support import hostile
 from wetlands_rx._remote import unloadable as module
 from wetlands_rx._remote.places import Found
 from wetlands_rx._remote.unloadable import part_named, unloadable
-from wetlands_rx._wire.values import pack
+from wetlands_rx._wire.packing import pack
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from wetlands_rx._task.lifecycle import (
     PoolBroken,
 )
 from wetlands_rx._wire.messages import Finished, FinishedUnopened, OutputSet, OutputUnopened, Raised, Updated
-from wetlands_rx._wire.values import Packed, pack
+from wetlands_rx._wire.packing import pack
+from wetlands_rx._wire.values import Packed
 from wetlands_rx.exceptions import (
     ExecutionException,
     InvalidStateError,

@@ -15,8 +15,9 @@ import pytest
 
 from wetlands_rx._wire.arena import SHARED_BYTES, Arena
 from wetlands_rx._wire.arrays import described, dtype_of
+from wetlands_rx._wire.bodies import blocks_of, body_parts, open_body
 from wetlands_rx._wire.leases import Leases
-from wetlands_rx._wire.values import blocks_of, body_parts, open_body, pack
+from wetlands_rx._wire.packing import pack
 from wetlands_rx.exceptions import ProtocolError
 
 SIZE = 1 << 30

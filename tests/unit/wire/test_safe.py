@@ -25,7 +25,7 @@ from tests.support import hostile
 from wetlands_rx._wire import safe
 from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.makers import ALLOWED_TYPES, NotAllowed
-from wetlands_rx._wire.values import pack
+from wetlands_rx._wire.packing import pack
 
 TEN_KEYS = {(n, str(n)): n for n in range(10)}
 PLAIN: list[Any] = [

@@ -10,21 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from wetlands_rx._wire.bodies import body_parts, open_body
 from wetlands_rx._wire.frames import BUFFERS, encode_frame
 from wetlands_rx._wire.memory import LARGE_BYTES
-from wetlands_rx._wire.values import (
-    LARGE_PIECES,
-    PICKLE_AND_BUFFERS,
-    PLAIN_PICKLE,
-    Packed,
-    body_parts,
-    copied,
-    is_plain,
-    open_body,
-    pack,
-    pack_parts,
-    weight,
-)
+from wetlands_rx._wire.packing import LARGE_PIECES, PICKLE_AND_BUFFERS, PLAIN_PICKLE, copied, pack, pack_parts, weight
+from wetlands_rx._wire.values import Packed, is_plain
 from wetlands_rx.exceptions import ProtocolError
 
 

@@ -17,11 +17,11 @@ from wetlands_rx._task.lifecycle import Dispatched, Happening
 from wetlands_rx._task.streams import Streams
 from wetlands_rx._wire import codec
 from wetlands_rx._wire.arena import SHARED_BYTES, Arena
+from wetlands_rx._wire.bodies import SharedParts
 from wetlands_rx._wire.frames import Buffer, join
 from wetlands_rx._wire.items import record_of
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import Configure, Exit, Finished, ItemsDone, Logged, Updated
-from wetlands_rx._wire.values import SharedParts
 from wetlands_rx._worker.process import Death
 from wetlands_rx._worker.worker import Handover, Terminal, Worker
 from wetlands_rx.exceptions import ProtocolError, WorkerDiedError
