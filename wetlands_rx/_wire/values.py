@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _HEAD_BYTES = 4096
+_NO_ADDRESS_BYTES = 100
+"""The pickle of what refers to shared memory is larger."""
 LOOK_AT = 16
 """How many elements of a container are looked at; a longer one counts as not plain, and as not large."""
 
@@ -41,6 +43,8 @@ class Packed:
 
     def claimed(self) -> Packed:
         """The same, holding the shared memory that it refers to: the child that sent it may end before it is loaded."""
+        if len(self.pickle) < _NO_ADDRESS_BYTES:
+            return self
         from wetlands_rx._wire.blocks import claim  # only the caller does this
 
         memory = claim(self.pickle)
