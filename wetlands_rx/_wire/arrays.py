@@ -12,6 +12,8 @@ import pickle
 import sys
 from typing import Any, Callable, Dict, Optional, Tuple
 
+NO_ARRAY_BYTES = 64
+"""The pickle of an array, or of a scalar of numpy's, is larger: only there names of modules must be looked at."""
 _INLINE_BYTES = 8192
 """Smaller arrays are part of the pickle."""
 

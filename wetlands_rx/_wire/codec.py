@@ -7,7 +7,8 @@ import struct
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from wetlands_rx._wire.arena import Arena
-from wetlands_rx._wire.bodies import Body, SharedParts, body_parts, open_body
+from wetlands_rx._wire.arrays import NO_ARRAY_BYTES
+from wetlands_rx._wire.bodies import SharedParts, open_body
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.items import ITEMS, ITEMS_DONE, decode_items, decode_outcomes
 from wetlands_rx._wire.leases import Leases
@@ -32,17 +33,7 @@ from wetlands_rx._wire.messages import (
     Up,
     Updated,
 )
-from wetlands_rx._wire.packing import (
-    LARGE_PIECES,
-    PLAIN_PICKLE,
-    CopyBuffer,
-    body_for_now,
-    copied,
-    copied_part,
-    pack,
-    pack_parts,
-    weight,
-)
+from wetlands_rx._wire.packing import PLAIN_PICKLE, CopyBuffer, body_for_now, copied, packed_copy, weight
 from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
 from wetlands_rx._wire.values import is_plain
 from wetlands_rx.exceptions import ProtocolError
@@ -54,8 +45,6 @@ HELLO, RESULT, ERROR, CANCELED, UPDATES, OUTPUT, LOG, RECALLED = 16, 17, 18, 19,
 
 _LENGTH = struct.Struct("<I")
 _SMALL_BYTES = 65536
-_NO_ARRAY_BYTES = 64
-"""The pickle of an array, or of a scalar of numpy's, is larger."""
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _dumps, _loads = pickle.dumps, pickle.loads
 _Arena = Optional[Leases]
@@ -98,14 +87,6 @@ def encode_call(
         return (encode_frame(CALL, 0, task, target + bytes(body.parts[0])),)
     parts = (encode_header(CALL, body.flags, task, len(target) + body.size), target, *body.parts)
     return SharedParts(parts, body.blocks) if body.blocks else parts
-
-
-def packed_copy(value: Any, heaviest: int, copy: CopyBuffer, arena: Optional[Arena]) -> Body:
-    """Pickle a value so that no later change of it matters."""
-    if heaviest == LARGE_PIECES:
-        return pack_parts(value, copy, arena)
-    pickled, buffers = pack(value, arena)
-    return body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
 
 
 def encode_script(task: int, path: str, args: Sequence[str], run_name: str) -> List[Buffer]:
@@ -183,9 +164,7 @@ def encode_log(task: int, level: int, text: str) -> bytes:
 
 
 def _value_frame(kind: int, task: int, value: Any, plain: bool, before: bytes, arena: Optional[Arena]) -> List[Buffer]:
-    flags, parts, size, blocks = body_for_now(value, arena)
-    for block in blocks:
-        block.give()
+    flags, parts, size, _ = body_for_now(value, arena)
     if plain:
         flags |= PLAIN
     if not flags & BUFFERS and size < _SMALL_BYTES:
@@ -217,7 +196,7 @@ def decode_up(frame: Frame, leases: Optional[Leases] = None) -> List[Up]:
 def _decode_result(frame: Frame, leases: _Arena) -> List[Up]:
     body = memoryview(frame.body)
     seconds = _LENGTH.unpack_from(body)[0] / 1e6
-    if frame.flags == PLAIN and len(body) < _NO_ARRAY_BYTES:
+    if frame.flags == PLAIN and len(body) < NO_ARRAY_BYTES:
         return [Finished(frame.number, _loads(body[4:]), seconds)]
     packed = open_body(frame.flags, body[4:], leases)
     if frame.flags & PLAIN:

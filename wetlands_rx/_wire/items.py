@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from wetlands_rx._wire.arena import Arena, Block
-from wetlands_rx._wire.arrays import kind_of
-from wetlands_rx._wire.bodies import Part, SharedParts, body_of_one, body_parts, open_body
+from wetlands_rx._wire.arrays import NO_ARRAY_BYTES, kind_of
+from wetlands_rx._wire.bodies import SharedParts, body_of_one, open_body
 from wetlands_rx._wire.frames import BUFFERS, PLAIN, Buffer, Frame, encode_frame, encode_header
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
@@ -29,14 +29,11 @@ from wetlands_rx._wire.messages import (
     Outcome,
 )
 from wetlands_rx._wire.packing import (
-    LARGE_PIECES,
     PLAIN_PICKLE,
     CopyBuffer,
     body_for_now,
     copied,
-    copied_part,
-    pack,
-    pack_parts,
+    packed_copy,
     weight,
 )
 from wetlands_rx._wire.target import FunctionValue, encoded_target, encoded_value, target_of
@@ -47,14 +44,14 @@ ITEMS, ITEMS_DONE = 7, 24
 
 _COUNT = struct.Struct("<I")
 _OUTCOMES = struct.Struct("<IIIB")
-_RECORD = struct.Struct("<QB")
-RECORD_BYTES = _RECORD.size
+RECORD = struct.Struct("<QB")
+RECORD_BYTES = RECORD.size
 _INT_RECORD, _FLOAT_RECORD = struct.Struct("<QBq"), struct.Struct("<QBd")
 _NUMBER_RECORDS = {32: _INT_RECORD, 64: _FLOAT_RECORD}
-_INT, _FLOAT = _NUMBER_RECORDS
+INT, FLOAT = _NUMBER_RECORDS
 _NUMBER_BYTES = 8
-_RAISED, _CANCELED, _VALUE = 4, 8, 16  # beside the flags of frames
-_PLAIN_VALUE = _VALUE | PLAIN
+RAISED, CANCELED, VALUE = 4, 8, 16  # beside the flags of frames
+_PLAIN_VALUE = VALUE | PLAIN
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _NUMBERS = frozenset((int, float))
 _MOST_INT = 2**63 - 1
@@ -62,8 +59,6 @@ _MOST_BYTES = 1 << 31
 """The pickle of an item among others is not larger."""
 _SMALL_BYTES = 16384
 """Up to here, what travels is joined into one piece."""
-_NO_ARRAY_BYTES = 64
-"""The pickle of an array, or of a scalar of numpy's, is larger: only there names of modules must be looked at."""
 _dumps, _loads = pickle.dumps, pickle.loads
 
 
@@ -91,7 +86,8 @@ class LargeRecord(NamedTuple):
 Record = Union[bytes, LargeRecord]
 """An outcome as it travels."""
 
-CANCELED_RECORD: Record = _RECORD.pack(0, _CANCELED)
+ReadRecords = Callable[[memoryview, Optional[Leases]], List[Outcome]]
+CANCELED_RECORD: Record = RECORD.pack(0, CANCELED)
 
 
 def is_number(item: Optional[Item]) -> bool:
@@ -117,21 +113,17 @@ def pack_item(value: Any, copy: CopyBuffer = copied, arena: Optional[Arena] = No
     Raises:
         Exception: whatever the item's own pickling raises.
     """
-    buffers: Sequence[Part] = ()
     heaviest = PLAIN_PICKLE if type(value) in _SCALARS else weight((value,))
-    if heaviest == LARGE_PIECES:
-        body = pack_parts(value, copy, arena)
+    if heaviest == PLAIN_PICKLE:
+        pickled: Buffer = _dumps(value, 5)
     else:
-        if heaviest == PLAIN_PICKLE:
-            pickled = _dumps(value, 5)
-        else:
-            pickled, buffers = pack(value, arena)
-        if buffers:
-            body = body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
-        elif len(pickled) > _MOST_BYTES:
-            body = body_of_one(pickled)
-        else:
-            return pickled
+        body = packed_copy(value, heaviest, copy, arena)
+        if body.flags:
+            return PackedItem(body.flags, tuple(body.parts), body.size, body.blocks)
+        (pickled,) = body.parts
+    if len(pickled) <= _MOST_BYTES:
+        return bytes(pickled)
+    body = body_of_one(bytes(pickled))
     return PackedItem(body.flags, tuple(body.parts), body.size, body.blocks)
 
 
@@ -188,7 +180,7 @@ def load_item(item: Union[memoryview, Packed, float]) -> Any:
         return item
     if isinstance(item, Packed):
         return item.load()
-    if len(item) >= _NO_ARRAY_BYTES:
+    if len(item) >= NO_ARRAY_BYTES:
         return Packed(item).load()
     try:
         return _loads(item)
@@ -204,28 +196,26 @@ def record_of(value: Any, arena: Optional[Arena] = None) -> Record:
     """
     kind = kind_of(value)
     if kind is int and -_MOST_INT <= value <= _MOST_INT:
-        return _INT_RECORD.pack(_NUMBER_BYTES, _INT, value)
+        return _INT_RECORD.pack(_NUMBER_BYTES, INT, value)
     if kind is float:
-        return _FLOAT_RECORD.pack(_NUMBER_BYTES, _FLOAT, value)
+        return _FLOAT_RECORD.pack(_NUMBER_BYTES, FLOAT, value)
     if kind in _SCALARS:
         return _record(_PLAIN_VALUE, [_dumps(value, 5)])
     plain = is_plain(value)
-    flags, parts, _, blocks = body_for_now(value, arena)
-    for block in blocks:
-        block.give()
-    return _record(_VALUE | flags | (PLAIN if plain else 0), parts)
+    flags, parts, _, _ = body_for_now(value, arena)
+    return _record(VALUE | flags | (PLAIN if plain else 0), parts)
 
 
 def record_of_failure(error: str, traceback: Sequence[str], remote_type: str, kind: str, *optional: Any) -> Record:
     """Lay out the outcome of an item whose function raised, or that has none for another reason; as `ItemRaised`."""
-    return _record(_RAISED, [_dumps((error, tuple(traceback), remote_type, kind, *optional), 5)])
+    return _record(RAISED, [_dumps((error, tuple(traceback), remote_type, kind, *optional), 5)])
 
 
 def _record(kind: int, parts: List[Buffer]) -> Record:
     size = sum(map(len, parts))
     if size > _SMALL_BYTES:
         return LargeRecord(kind, parts, size)
-    return _RECORD.pack(size, kind) + b"".join(parts)
+    return RECORD.pack(size, kind) + b"".join(parts)
 
 
 def encode_outcomes(
@@ -249,7 +239,7 @@ def encode_outcomes(
 
 def encode_large_outcome(task: int, place: int, seconds: float, last: bool, record: LargeRecord) -> List[Buffer]:
     """Build the frame of one large outcome."""
-    parts = [_RECORD.pack(record.size, record.kind), *record.parts]
+    parts = [RECORD.pack(record.size, record.kind), *record.parts]
     return encode_outcomes(task, place, 1, seconds, last, parts, record.kind & BUFFERS)
 
 
@@ -264,11 +254,11 @@ def _outcomes_head(first: int, count: int, seconds: float, last: bool) -> bytes:
     return _OUTCOMES.pack(first, count, min(int(seconds * 1e6), 0xFFFFFFFF), last)
 
 
-def decode_outcomes(frame: Frame, leases: Optional[Leases] = None) -> ItemsDone:
-    """Read the frame that `encode_outcomes` built."""
+def decode_outcomes(frame: Frame, leases: Optional[Leases] = None, read: Optional[ReadRecords] = None) -> ItemsDone:
+    """Read the frame that `encode_outcomes` built; its records with `read`, by default `read_records`."""
     view = memoryview(frame.body)
     first, count, microseconds, last = _OUTCOMES.unpack_from(view)
-    outcomes = read_records(view[_OUTCOMES.size :], leases)
+    outcomes = (read or read_records)(view[_OUTCOMES.size :], leases)
     if len(outcomes) != count:
         raise ProtocolError("{} outcomes are announced, and {} have come".format(count, len(outcomes)))
     return ItemsDone(frame.number, first, outcomes, microseconds / 1e6, bool(last))
@@ -294,7 +284,7 @@ def read_records(view: memoryview, leases: Optional[Leases] = None) -> List[Outc
 def _read_any(view: memoryview, leases: Optional[Leases]) -> List[Outcome]:
     outcomes: List[Outcome] = []
     position, end = 0, len(view)
-    unpack, loads = _RECORD.unpack_from, _loads
+    unpack, loads = RECORD.unpack_from, _loads
     while position < end:
         if end - position < RECORD_BYTES:
             raise ProtocolError("an outcome is cut off")
@@ -304,7 +294,7 @@ def _read_any(view: memoryview, leases: Optional[Leases]) -> List[Outcome]:
         position += size
         if position > end:
             raise ProtocolError("an outcome is cut off")
-        if kind == _PLAIN_VALUE and size < _NO_ARRAY_BYTES:
+        if kind == _PLAIN_VALUE and size < NO_ARRAY_BYTES:
             outcomes.append(loads(blob))
         else:
             outcomes.append(_outcome(kind, blob, leases))
@@ -315,7 +305,7 @@ def _read_numbers(view: memoryview) -> List[Outcome]:
     """Read records that are all of one kind of numbers; nothing when they are something else."""
     if len(view) < RECORD_BYTES:
         return []
-    _, wanted = _RECORD.unpack_from(view)
+    _, wanted = RECORD.unpack_from(view)
     record = _NUMBER_RECORDS.get(wanted)
     if record is None or len(view) % record.size:
         return []
@@ -326,7 +316,7 @@ def _read_numbers(view: memoryview) -> List[Outcome]:
 
 
 def _outcome(kind: int, blob: memoryview, leases: Optional[Leases]) -> Outcome:
-    if kind & _VALUE:
+    if kind & VALUE:
         if kind & BUFFERS and blob.readonly:  # arrays are rebuilt over what is in it: they must be writable
             blob = memoryview(bytearray(blob))
         packed = open_body(kind, blob, leases)
@@ -337,9 +327,9 @@ def _outcome(kind: int, blob: memoryview, leases: Optional[Leases]) -> Outcome:
                 return ItemUnopened(packed)
         return ItemUnopened(packed.claimed())
     if kind in _NUMBER_RECORDS:
-        return struct.unpack("<q" if kind == _INT else "<d", blob)[0]
-    if kind == _RAISED:
+        return struct.unpack("<q" if kind == INT else "<d", blob)[0]
+    if kind == RAISED:
         return ItemRaised(*_loads(blob))
-    if kind == _CANCELED:
+    if kind == CANCELED:
         return ItemCanceled()
     raise ProtocolError("unknown outcome {}".format(kind))

@@ -150,12 +150,24 @@ class _Parts:
         return len(data)
 
 
+def packed_copy(value: Any, heaviest: int, copy: CopyBuffer, arena: Optional[Arena]) -> Body:
+    """Pickle a value so that no later change of it matters."""
+    if heaviest == LARGE_PIECES:
+        return pack_parts(value, copy, arena)
+    pickled, buffers = pack(value, arena)
+    return body_parts(pickled, [copied_part(buffer, copy) for buffer in buffers])
+
+
 def body_for_now(value: Any, arena: Optional[Arena]) -> Body:
-    """Pickle a value that is sent before it can change, and lay it out; large `bytes` are not copied."""
+    """Pickle a value that is sent before it can change, and lay it out; large `bytes` are not copied.
+
+    What goes to the arena belongs to who receives the body.
+    """
     heaviest = weight((value,))
     if heaviest == PLAIN_PICKLE:
         pickled = pickle.dumps(value, 5)
         return Body(0, [pickled], len(pickled))
-    if heaviest == LARGE_PIECES:
-        return pack_parts(value, copied, arena)
-    return body_parts(*pack(value, arena))
+    body = pack_parts(value, copied, arena) if heaviest == LARGE_PIECES else body_parts(*pack(value, arena))
+    for block in body.blocks:
+        block.give()
+    return body

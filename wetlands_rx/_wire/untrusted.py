@@ -15,7 +15,16 @@ from wetlands_rx._wire import codec
 from wetlands_rx._wire.arrays import kind_of
 from wetlands_rx._wire.bodies import open_body
 from wetlands_rx._wire.frames import BUFFERS, Buffer, Frame
-from wetlands_rx._wire.items import ITEMS_DONE
+from wetlands_rx._wire.items import (
+    CANCELED,
+    FLOAT,
+    INT,
+    ITEMS_DONE,
+    RAISED,
+    RECORD,
+    VALUE,
+    decode_outcomes,
+)
 from wetlands_rx._wire.leases import Leases
 from wetlands_rx._wire.messages import (
     CancelAcknowledged,
@@ -24,7 +33,6 @@ from wetlands_rx._wire.messages import (
     Hello,
     ItemCanceled,
     ItemRaised,
-    ItemsDone,
     ItemUnopened,
     Logged,
     Outcome,
@@ -42,9 +50,6 @@ from wetlands_rx.exceptions import ProtocolError
 _SOON_BYTES = 4096
 """A larger pickle is not loaded on the reader thread."""
 _SECONDS = struct.Struct("<I")
-_OUTCOMES = struct.Struct("<IIIB")
-_RECORD = struct.Struct("<QB")
-_RAISED, _CANCELED, _VALUE, _INT, _FLOAT = 4, 8, 16, 32, 64
 _KINDS_OF_FAILURE = frozenset(("raised", "lookup", "serialization"))
 _PROGRESS = frozenset((type(None), int, float))
 _MOST_BITS = 1000
@@ -146,12 +151,7 @@ def _decode_output(frame: Frame, leases: _Leases) -> List[Up]:
 
 
 def _decode_items_done(frame: Frame, leases: _Leases) -> List[Up]:
-    view = memoryview(frame.body)
-    first, count, microseconds, last = _OUTCOMES.unpack_from(view)
-    outcomes = read_records(view[_OUTCOMES.size :], leases)
-    if len(outcomes) != count:
-        raise ProtocolError("{} outcomes are announced, and {} have come".format(count, len(outcomes)))
-    return [ItemsDone(frame.number, first, outcomes, microseconds / 1e6, bool(last))]
+    return [decode_outcomes(frame, leases, read_records)]
 
 
 def read_records(view: memoryview, leases: _Leases = None) -> List[Outcome]:
@@ -175,8 +175,8 @@ def _records(view: memoryview, leases: _Leases) -> List[Outcome]:
     outcomes: List[Outcome] = []
     position, end = 0, len(view)
     while position < end:
-        size, kind = _RECORD.unpack_from(view, position)
-        position += _RECORD.size
+        size, kind = RECORD.unpack_from(view, position)
+        position += RECORD.size
         if size > end - position:
             raise ProtocolError("an outcome is cut off")
         outcomes.append(_outcome(kind, view[position : position + size], leases))
@@ -185,15 +185,15 @@ def _records(view: memoryview, leases: _Leases) -> List[Outcome]:
 
 
 def _outcome(kind: int, blob: memoryview, leases: _Leases) -> Outcome:
-    if kind & _VALUE:
+    if kind & VALUE:
         packed = _open(kind, blob, leases)
         good, value = _opened_soon(packed)
         return value if good else ItemUnopened(packed)
-    if kind in (_INT, _FLOAT):
-        return struct.unpack("<q" if kind == _INT else "<d", blob)[0]
-    if kind == _RAISED:
+    if kind in (INT, FLOAT):
+        return struct.unpack("<q" if kind == INT else "<d", blob)[0]
+    if kind == RAISED:
         return ItemRaised(*_failure(loads(blob)))
-    if kind == _CANCELED:
+    if kind == CANCELED:
         return ItemCanceled()
     raise ProtocolError("unknown outcome {}".format(kind))
 
