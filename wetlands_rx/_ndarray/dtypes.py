@@ -6,10 +6,12 @@ import importlib
 import pickle
 from typing import TYPE_CHECKING, Any, Dict, Tuple, Union
 
+from wetlands_rx._wire import arrays
+
 if TYPE_CHECKING:
     import numpy as np
 
-Described = Union[str, bytes, Tuple[Any, ...]]
+Described = Union[str, bytes, Tuple[Any, ...], Dict[str, Any]]
 """The text of a simple dtype, the pickle of one that another package adds, or base and shape, or fields."""
 
 
@@ -43,52 +45,16 @@ def described(dtype: np.dtype[Any]) -> Described:
             "is, and it is pickled; or make it one of numbers, or of text of fixed width, as with .astype(float) or "
             ".astype('U')".format(dtype)
         )
-    if dtype.names is not None:
-        return _described_fields(dtype)
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        return ("array", described(base), shape)
-    if numpy().dtype(dtype.str) == dtype:
-        return dtype.str
-    return pickle.dumps(dtype, 4)  # such as bfloat16
+    found: Described = arrays.described(numpy(), dtype, _pickled)
+    return found
 
 
-def _described_fields(dtype: np.dtype[Any]) -> Described:
-    assert dtype.names is not None
-    assert dtype.fields is not None
-    all_fields: Any = dtype.fields
-    fields = [all_fields[name] for name in dtype.names]
-    titles = [field[2] if len(field) > 2 else None for field in fields]
-    return (
-        "fields",
-        dtype.names,
-        tuple(described(field[0]) for field in fields),
-        tuple(field[1] for field in fields),
-        tuple(titles) if any(title is not None for title in titles) else (),
-        dtype.itemsize,
-        dtype.isalignedstruct,
-    )
+def _pickled(dtype: Any) -> bytes:
+    """One that another package adds, such as bfloat16: a receiver without numpy keeps it as it is."""
+    return pickle.dumps(dtype, 4)
 
 
 def dtype_of(description: Described) -> np.dtype[Any]:
     """Make the dtype that `described` described."""
-    make = numpy().dtype
-    made: np.dtype[Any]
-    if isinstance(description, bytes):
-        made = pickle.loads(description)
-    elif isinstance(description, str):
-        made = make(description)
-    elif description[0] == "array":
-        made = make((dtype_of(description[1]), description[2]))
-    else:
-        _, names, formats, offsets, titles, size, aligned = description
-        parts: Dict[str, Any] = {
-            "names": list(names),
-            "formats": [dtype_of(part) for part in formats],
-            "offsets": list(offsets),
-            "itemsize": size,
-        }
-        if titles:
-            parts["titles"] = list(titles)
-        made = make(parts, align=aligned)
+    made: np.dtype[Any] = arrays.dtype_of(numpy(), description, pickle.loads)
     return made

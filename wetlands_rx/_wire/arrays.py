@@ -104,8 +104,14 @@ class Reducers(Dict[Any, Callable[[Any], Any]]):
         return rebuilt_scalar, (value.tobytes(), described(self._numpy, dtype))
 
 
-def described(numpy: Any, dtype: Any) -> Any:
-    """A dtype as plain data; one that cannot be described is left as it is."""
+def described(numpy: Any, dtype: Any, foreign: Callable[[Any], Any] = lambda dtype: dtype) -> Any:
+    """A dtype as plain data.
+
+    Args:
+        numpy: The module.
+        dtype: The dtype.
+        foreign: What becomes of one that cannot be described; by default it is left as it is.
+    """
     plain = _named.get(dtype)
     if plain is None:
         plain = dtype.names is None and dtype.subdtype is None and dtype.metadata is None
@@ -116,16 +122,16 @@ def described(numpy: Any, dtype: Any) -> Any:
     if plain:
         return dtype.str
     if dtype.metadata is not None:
-        return dtype
+        return foreign(dtype)
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return described(numpy, base), shape
+        return described(numpy, base, foreign), shape
     if dtype.names is None:
-        return dtype
+        return foreign(dtype)
     fields = [dtype.fields[name] for name in dtype.names]
     return {
         "names": list(dtype.names),
-        "formats": [described(numpy, field[0]) for field in fields],
+        "formats": [described(numpy, field[0], foreign) for field in fields],
         "offsets": [field[1] for field in fields],
         "titles": [field[2] if len(field) > 2 else None for field in fields],
         "itemsize": dtype.itemsize,
@@ -134,18 +140,20 @@ def described(numpy: Any, dtype: Any) -> Any:
     }
 
 
-def dtype_of(numpy: Any, description: Any) -> Any:
-    """The dtype that was described."""
+def dtype_of(numpy: Any, description: Any, foreign: Optional[Callable[[bytes], Any]] = None) -> Any:
+    """The dtype that was described; `foreign` makes one of what `described` was given for those of others."""
     kind = kind_of(description)
     if kind is tuple:
         base, shape = description
-        return numpy.dtype((dtype_of(numpy, base), shape))
+        return numpy.dtype((dtype_of(numpy, base, foreign), shape))
+    if kind is bytes and foreign is not None:
+        return foreign(description)
     if kind is not dict:
         return numpy.dtype(description)
     fields: Dict[str, Any] = {key: description[key] for key in ("names", "offsets", "itemsize")}
     if any(title is not None for title in description["titles"]):
         fields["titles"] = description["titles"]
-    fields["formats"] = [dtype_of(numpy, form) for form in description["formats"]]
+    fields["formats"] = [dtype_of(numpy, form, foreign) for form in description["formats"]]
     dtype = numpy.dtype(fields, align=bool(description["aligned"]))
     return numpy.dtype((numpy.record, dtype)) if description["record"] else dtype
 
